@@ -1,0 +1,338 @@
+//! Process 1 of the sandbox: it builds the view, starts the command, looks after its sockets, reaps, passes signals
+//! on, and takes everything with it when it ends.
+//!
+//! Until the command runs it has every capability in the sandbox's user namespace; afterwards only the one to look
+//! into the processes that it serves. It cannot be traced or read, so that nothing of the supervisor that it was
+//! cloned from (its environment, for one) can be found in `/proc/1`.
+
+use crate::command::{self, NETWORK_MADE, NO_LISTENER, READY};
+use crate::fence;
+use crate::mediator::Mediator;
+use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage};
+use crate::prepare::{Identity, Prepared};
+use crate::root;
+use crate::sys::{self, Cloned, SignalSet};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::collections::HashSet;
+use std::ffi::{CStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Never returns.
+pub(crate) fn run(prepared: &Prepared, control: &OwnedFd) -> ! {
+    let failure = match start(prepared, control) {
+        Ok(mut init) => init.watch(),
+        Err(failure) => failure,
+    };
+    let _ = rustix::net::send(control, &failure.bytes(), rustix::net::SendFlags::NOSIGNAL);
+    sys::exit_now(125)
+}
+
+struct Init<'a> {
+    control: &'a OwnedFd,
+    command: i32,
+    report: OwnedFd,
+    children: OwnedFd,
+    mediator: Option<Mediator>,
+    memory: Option<MemoryWatch>,
+    home: Option<&'a Path>,
+    /// What the start itself put into the home directory.
+    own_paths: HashSet<PathBuf>,
+}
+
+fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, Failure> {
+    die_with_supervisor(control).map_err(Failure::at(Stage::Init))?;
+    map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
+    let children = SignalSet::of(&[libc::SIGCHLD]);
+    children.block();
+    let children = children.descriptor().map_err(Failure::at(Stage::Init))?;
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
+    let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
+    let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
+        Cloned::Child => command::become_command(prepared, await_go.as_fd(), tell.as_fd()),
+        Cloned::Parent(command) => command,
+    };
+    let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
+    root::enter(prepared)?;
+    let ruleset = fence::ruleset(prepared)?;
+    await_network(&report)?;
+    sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
+    let number = ruleset.as_raw_fd().to_le_bytes();
+    rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
+    let listener = await_ready(&report)?;
+    // The command's process may still need its streams and pipes: from here on each has a table of its own.
+    sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
+    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
+    become_small().map_err(Failure::at(Stage::Privileges))?;
+    let own_paths = prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
+    Ok(Init {
+        control,
+        command,
+        report,
+        children,
+        mediator,
+        memory: prepared.watched_memory.map(MemoryWatch::new),
+        home: prepared.home.as_deref(),
+        own_paths,
+    })
+}
+
+/// The kernel kills us when the supervisor dies, and a pid namespace dies with its first process. A supervisor that
+/// died before the prctl(2) has closed its end of the socket.
+fn die_with_supervisor(control: &OwnedFd) -> sys::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut fds = [PollFd::new(control, PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    if fds[0].revents().contains(PollFlags::HUP) { Err(Errno::PIPE) } else { Ok(()) }
+}
+
+/// user_namespaces(7): without rights outside, setgroups(2) has to be denied before a group may be mapped.
+fn map_identity(identity: &Identity) -> sys::Result<()> {
+    let write = |path: &CStr, text: &[u8]| {
+        let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, text).map(drop)
+    };
+    write(c"/proc/self/setgroups", b"deny")?;
+    write(c"/proc/self/gid_map", identity.gid_map.to_bytes())?;
+    write(c"/proc/self/uid_map", identity.uid_map.to_bytes())
+}
+
+fn await_network(report: &OwnedFd) -> Result<(), Failure> {
+    match next_report(report)? {
+        Report::Network => Ok(()),
+        _ => Err(Failure::at(Stage::Network)(Errno::PROTO)),
+    }
+}
+
+fn await_ready(report: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+    match next_report(report)? {
+        Report::Ready(NO_LISTENER) => Ok(None),
+        Report::Ready(number) => Ok(Some(sys::adopt(number))),
+        Report::Network => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
+    }
+}
+
+enum Report {
+    Network,
+    Ready(i32),
+}
+
+/// What the command's process says before it is the command. A write of this size to a pipe is one piece, pipe(7).
+fn next_report(report: &OwnedFd) -> Result<Report, Failure> {
+    let mut kind = [0];
+    read_exactly(report, &mut kind)?;
+    match kind[0] {
+        NETWORK_MADE => Ok(Report::Network),
+        READY => {
+            let mut number = [0; 4];
+            read_exactly(report, &mut number)?;
+            Ok(Report::Ready(i32::from_le_bytes(number)))
+        }
+        first => {
+            let mut bytes = [first; FAILURE_SIZE];
+            read_exactly(report, &mut bytes[1..])?;
+            Err(failure(&bytes))
+        }
+    }
+}
+
+fn read_exactly(from: &OwnedFd, buffer: &mut [u8]) -> Result<(), Failure> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *buffer)) {
+        Ok(count) if count == buffer.len() => Ok(()),
+        Ok(_) => Err(Failure::at(Stage::Init)(Errno::PIPE)),
+        Err(errno) => Err(Failure::at(Stage::Init)(errno)),
+    }
+}
+
+fn failure(bytes: &[u8]) -> Failure {
+    match Message::parse(bytes) {
+        Some(Message::Failed { stage, index, errno }) => {
+            Failure { stage, index: index as usize, errno: Errno::from_raw_os_error(errno) }
+        }
+        _ => Failure::at(Stage::Init)(Errno::PROTO),
+    }
+}
+
+/// From here on init only serves: no rights but to look into the command's processes, nobody looks into it, and the
+/// ends of the command's pipes are the command's alone.
+fn become_small() -> sys::Result<()> {
+    sys::limit_capabilities(1 << CAP_SYS_PTRACE)?;
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
+impl Init<'_> {
+    /// Serves until the command ends. Returns only if it cannot.
+    fn watch(&mut self) -> Failure {
+        loop {
+            let ready = match self.wait() {
+                Ok(ready) => ready,
+                Err(errno) => return Failure::at(Stage::Init)(errno),
+            };
+            if ready.control {
+                self.pass_signal_on();
+            }
+            if let Some(mediator) = &mut self.mediator {
+                if ready.listener {
+                    mediator.serve();
+                }
+                mediator.proceed();
+            }
+            if self.memory.as_mut().is_some_and(MemoryWatch::is_exceeded) {
+                Message::OutOfMemory.send(self.control.as_fd());
+                let _ = sys::kill(-1, libc::SIGKILL);
+            }
+            if ready.children
+                && let Some(status) = self.reap()
+            {
+                self.finish(status);
+            }
+        }
+    }
+
+    fn wait(&self) -> sys::Result<Ready> {
+        let mut fds = vec![PollFd::new(self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        fds.extend(self.mediator.iter().flat_map(Mediator::poll_fds));
+        let timeout = self.mediator.as_ref().and_then(Mediator::timeout);
+        let watch = self.memory.as_ref().map(|_| MEMORY_MILLIS);
+        let timeout = timeout.into_iter().chain(watch).min();
+        let timeout = timeout.map(|millis| Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 });
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            control: is_ready(0),
+            children: is_ready(1),
+            listener: fds.get(2).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+        })
+    }
+
+    fn pass_signal_on(&self) {
+        let mut signal = [0];
+        match rustix::net::recv(self.control, &mut signal[..], rustix::net::RecvFlags::DONTWAIT) {
+            Ok((1, _)) => {
+                let _ = sys::kill(self.command, i32::from(signal[0]));
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // The supervisor is gone, and we are about to be killed.
+            _ => sys::exit_now(125),
+        }
+    }
+
+    /// Buries every process that has ended; the status of the command if it is among them.
+    fn reap(&self) -> Option<i32> {
+        while sys::next_signal(self.children.as_fd()).is_some() {}
+        let mut ended = None;
+        while let Ok(Some((pid, status))) = sys::reap() {
+            if pid == self.command {
+                ended = Some(status);
+            }
+        }
+        ended
+    }
+
+    fn finish(&self, status: i32) -> ! {
+        // Everything is dead before anybody hears that the command has ended.
+        let _ = sys::kill(-1, libc::SIGKILL);
+        while sys::wait_for(-1, 0).is_ok() {}
+        match self.failed_execute() {
+            Some(failure) => {
+                let _ = rustix::net::send(self.control, &failure.bytes(), rustix::net::SendFlags::NOSIGNAL);
+            }
+            None => {
+                let names = self.dropped();
+                if !names.is_empty() {
+                    Message::Dropped { names }.send(self.control.as_fd());
+                }
+                Message::Exited { status }.send(self.control.as_fd());
+            }
+        }
+        sys::exit_now(0)
+    }
+
+    /// Whether the process ended because it could not become the command.
+    fn failed_execute(&self) -> Option<Failure> {
+        let mut fds = [PollFd::new(&self.report, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
+        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report).err()).flatten()
+    }
+
+    /// What the command put into its private home, without the places that the start made for granted trees.
+    fn dropped(&self) -> Vec<OsString> {
+        let Some(home) = self.home else { return Vec::new() };
+        let (mut names, mut directories, mut size) = (Vec::new(), vec![home.to_owned()], 0);
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if self.own_paths.contains(&path) {
+                    let is_ours = entry.file_type().is_ok_and(|kind| kind.is_dir()) && !self.is_mount(&path);
+                    directories.extend(is_ours.then_some(path));
+                } else if let Ok(name) = path.strip_prefix(home) {
+                    size += name.as_os_str().len() + 1;
+                    if size >= MAX_SIZE - 1 {
+                        return names;
+                    }
+                    names.push(name.as_os_str().to_owned());
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// A granted tree inside the home directory is on another file system than the home itself.
+    fn is_mount(&self, path: &Path) -> bool {
+        let device = |path: &Path| rustix::fs::lstat(path).ok().map(|stat| stat.st_dev);
+        device(path) != self.home.and_then(device)
+    }
+}
+
+struct Ready {
+    control: bool,
+    children: bool,
+    listener: bool,
+}
+
+/// Where no control group bounds the memory of a run, init adds it up.
+struct MemoryWatch {
+    limit: u64,
+    next: Instant,
+}
+
+impl MemoryWatch {
+    fn new(limit: u64) -> Self {
+        Self { limit, next: Instant::now() }
+    }
+
+    /// Looks, if it is time to, whether all processes together have more anonymous memory resident than allowed.
+    fn is_exceeded(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.next {
+            return false;
+        }
+        self.next = now + Duration::from_millis(MEMORY_MILLIS.unsigned_abs());
+        let page = rustix::param::page_size() as u64;
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pages = processes.filter_map(|entry| {
+            let numbers = std::fs::read_to_string(entry.path().join("statm")).ok()?;
+            let mut numbers = numbers.split(' ').skip(1).map(|number| number.parse::<u64>().unwrap_or(0));
+            let (resident, shared) = (numbers.next()?, numbers.next()?);
+            Some(resident.saturating_sub(shared))
+        });
+        pages.sum::<u64>() * page > self.limit
+    }
+}
+
+const CAP_SYS_PTRACE: u32 = 19;
+const MEMORY_MILLIS: i64 = 100;

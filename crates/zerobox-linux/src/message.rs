@@ -1,0 +1,135 @@
+//! What init tells the supervisor, and the other way round, over one sequenced-packet socket.
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// A message of init.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// A step of the start failed; nothing was run.
+    Failed { stage: Stage, index: u32, errno: i32 },
+    /// The command ended, with this wait status.
+    Exited { status: i32 },
+    /// The processes together had more memory resident than allowed and were ended.
+    OutOfMemory,
+    /// What is left in the private home, relative to it.
+    Dropped { names: Vec<OsString> },
+}
+
+/// A part of the start that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Identity,
+    Root,
+    Mount,
+    Pivot,
+    Landlock,
+    LandlockRule,
+    Network,
+    Limit,
+    WorkingDirectory,
+    Privileges,
+    Filter,
+    Execute,
+    Init,
+}
+
+impl Stage {
+    const ALL: [Self; 13] = [
+        Self::Identity,
+        Self::Root,
+        Self::Mount,
+        Self::Pivot,
+        Self::Landlock,
+        Self::LandlockRule,
+        Self::Network,
+        Self::Limit,
+        Self::WorkingDirectory,
+        Self::Privileges,
+        Self::Filter,
+        Self::Execute,
+        Self::Init,
+    ];
+}
+
+/// A failed step: where, at which item, and why. It has no heap memory, so that the child may send it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) index: usize,
+    pub(crate) errno: Errno,
+}
+
+impl Failure {
+    pub(crate) fn at(stage: Stage) -> impl Fn(Errno) -> Self {
+        move |errno| Self { stage, index: 0, errno }
+    }
+
+    pub(crate) fn at_item(stage: Stage, index: usize) -> impl Fn(Errno) -> Self {
+        move |errno| Self { stage, index, errno }
+    }
+
+    pub(crate) fn bytes(self) -> [u8; FAILURE_SIZE] {
+        let mut bytes = [0; FAILURE_SIZE];
+        bytes[0] = FAILED;
+        bytes[1] = Stage::ALL.iter().position(|stage| *stage == self.stage).map_or(0, |at| at as u8);
+        bytes[2..6].copy_from_slice(&u32::try_from(self.index).unwrap_or(u32::MAX).to_le_bytes());
+        bytes[6..10].copy_from_slice(&self.errno.raw_os_error().to_le_bytes());
+        bytes
+    }
+}
+
+impl Message {
+    pub(crate) fn send(&self, socket: BorrowedFd<'_>) {
+        let bytes = match self {
+            Self::Failed { .. } => unreachable!("sent as `Failure`, without allocating"),
+            Self::Exited { status } => [&[EXITED][..], &status.to_le_bytes()].concat(),
+            Self::OutOfMemory => vec![OUT_OF_MEMORY],
+            Self::Dropped { names } => {
+                let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+                [&[DROPPED][..], &names.join(&0)].concat()
+            }
+        };
+        // A supervisor that is gone takes us with it; there is nobody to tell.
+        let _ = rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL);
+    }
+
+    /// The next message; `None` when init is gone.
+    pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<Self> {
+        let mut buffer = vec![0; MAX_SIZE];
+        let (count, _) = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())
+        })
+        .ok()?;
+        Self::parse(&buffer[..count])
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        Some(match *bytes.first()? {
+            FAILED => Self::Failed {
+                stage: *Stage::ALL.get(usize::from(*bytes.get(1)?))?,
+                index: number(2)?.cast_unsigned(),
+                errno: number(6)?,
+            },
+            EXITED => Self::Exited { status: number(1)? },
+            OUT_OF_MEMORY => Self::OutOfMemory,
+            DROPPED => {
+                let names = bytes[1..].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+                Self::Dropped { names: names.map(|name| OsString::from_vec(name.to_vec())).collect() }
+            }
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) const FAILURE_SIZE: usize = 10;
+/// The longest message: names of a private home are cut to fit.
+pub(crate) const MAX_SIZE: usize = 64 << 10;
+const FAILED: u8 = 1;
+const EXITED: u8 = 2;
+const OUT_OF_MEMORY: u8 = 3;
+const DROPPED: u8 = 4;

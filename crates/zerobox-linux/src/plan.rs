@@ -1,0 +1,87 @@
+//! A policy compiled for this machine: an ordered list of plain operations, printed by `--dry-run`.
+
+mod fence;
+mod limits;
+mod mounts;
+
+pub use fence::{LandlockRule, Rights};
+pub(crate) use fence::{handled, scopes};
+pub use limits::{LimitPlan, Resource, ResourceLimit};
+pub use mounts::Mount;
+
+use crate::error::PlanError;
+use crate::facts::HostFacts;
+use crate::seccomp::{self, Entry, Options};
+use serde::Serialize;
+use std::path::PathBuf;
+use zerobox_policy::Policy;
+
+/// What a run will be held by. Computing one changes nothing and needs no rights.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Operations that make the file system the command sees, in order.
+    pub mounts: Vec<Mount>,
+    /// The ABI of Landlock that the rules are for.
+    pub landlock_abi: u32,
+    /// Trees and what Landlock lets the command do in them; everything else is denied a second time.
+    pub landlock: Vec<LandlockRule>,
+    /// System calls that are refused or mediated.
+    pub syscalls: Vec<Entry>,
+    /// What the filter was made for.
+    pub filter: Options,
+    /// Resource limits.
+    pub limits: LimitPlan,
+    /// Host sockets that the command may connect to.
+    pub sockets: Vec<PathBuf>,
+    /// What this machine cannot hold as well as the policy asks.
+    pub degradations: Vec<Degradation>,
+}
+
+/// A layer that is weaker here than it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Degradation {
+    /// The layer.
+    pub layer: &'static str,
+    /// What is not held, or held less well.
+    pub lacks: String,
+    /// What would mend it.
+    pub remedy: &'static str,
+}
+
+impl Plan {
+    /// Compiles `policy` for the machine of `facts`.
+    ///
+    /// # Errors
+    /// When a required layer is missing or a limit cannot be held at all; with a strict policy, on any degradation.
+    pub fn compile(policy: &Policy, facts: &HostFacts) -> Result<Self, PlanError> {
+        let landlock_abi = facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;
+        let mut degradations = Vec::new();
+        if landlock_abi < fence::SCOPED_ABI {
+            degradations.push(Degradation {
+                layer: "Landlock",
+                lacks: format!("ABI {landlock_abi} has no second fence around signals and device ioctls"),
+                remedy: "a kernel of 6.12 or later",
+            });
+        }
+        let limits = LimitPlan::compile(policy, facts, &mut degradations)?;
+        let view = mounts::View::new(policy, facts);
+        let filter = Options {
+            mediate_sockets: landlock_abi < fence::SOCKET_ABI,
+            fix_affinity: limits.affinity.is_some(),
+        };
+        let plan = Self {
+            landlock: fence::rules(policy, &view, landlock_abi),
+            mounts: view.mounts(policy, facts),
+            landlock_abi,
+            syscalls: seccomp::entries(filter),
+            filter,
+            limits,
+            sockets: policy.sockets.iter().map(|socket| socket.path.clone()).collect(),
+            degradations,
+        };
+        match plan.degradations.first().filter(|_| policy.strict) {
+            Some(degradation) => Err(PlanError::Degraded(degradation.clone())),
+            None => Ok(plan),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Landlock rules: the same policy once more, in the kernel's own words.
+
+use super::mounts::{Region, View};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use zerobox_policy::{Access, Effect, PathState, Policy};
+
+/// A tree and what Landlock lets the command do in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LandlockRule {
+    /// The root of the tree.
+    pub path: PathBuf,
+    /// What is allowed.
+    pub rights: Rights,
+    /// Whether the path is a directory; a file takes fewer rights.
+    pub directory: bool,
+}
+
+/// What one rule allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rights {
+    /// List directories.
+    List,
+    /// Read, list and execute.
+    Read,
+    /// Everything but making devices.
+    Write,
+    /// Read and write, make nothing.
+    Change,
+    /// Read, write and control.
+    Device,
+    /// Connect to a socket.
+    Connect,
+    /// Read a stream that was inherited.
+    StreamRead,
+    /// Write a stream that was inherited.
+    StreamWrite,
+    /// Control a terminal that was inherited.
+    Control,
+}
+
+impl Rights {
+    /// The bits of linux/landlock.h that the ABI knows.
+    pub(crate) fn bits(self, directory: bool, abi: u32) -> u64 {
+        let bits = match self {
+            Self::List => READ_DIR,
+            Self::Read => EXECUTE | READ_FILE | READ_DIR,
+            Self::Write => EXECUTE | READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | CHANGE_DIR,
+            Self::Change => READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE,
+            Self::Device => READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV,
+            Self::Connect => RESOLVE_UNIX,
+            Self::StreamRead => READ_FILE,
+            Self::StreamWrite => WRITE_FILE | TRUNCATE,
+            Self::Control => IOCTL_DEV,
+        };
+        bits & handled(abi) & if directory { u64::MAX } else { FILE_RIGHTS }
+    }
+}
+
+/// Every right of `abi`: what no rule allows is denied.
+pub(crate) fn handled(abi: u32) -> u64 {
+    let mut bits = EXECUTE | READ_FILE | READ_DIR | WRITE_FILE | CHANGE_DIR | MAKE_DEVICES;
+    for (since, bit) in [(2, REFER), (3, TRUNCATE), (5, IOCTL_DEV), (SOCKET_ABI, RESOLVE_UNIX)] {
+        if abi >= since {
+            bits |= bit;
+        } else {
+            bits &= !bit;
+        }
+    }
+    bits
+}
+
+/// The scopes of `abi`: abstract sockets and signals stay inside.
+pub(crate) fn scopes(abi: u32) -> u64 {
+    if abi >= SCOPED_ABI { 0b11 } else { 0 }
+}
+
+/// The rules for `policy`.
+pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule> {
+    let mut rules = Vec::new();
+    let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
+    // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
+    // a denied directory that did not exist when the mounts were made.
+    if view.absent.is_empty() {
+        rules.push(directory("/", Rights::List));
+    }
+    rules.push(directory("/proc", Rights::Change));
+    rules.push(directory("/dev", Rights::Device));
+    for scratch in &policy.scratch {
+        rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
+    }
+    let mut allows: Vec<_> = policy.files.iter().filter(|rule| rule.effect == Effect::Allow).collect();
+    allows.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut nested: Vec<(&Path, Access)> = Vec::new();
+    for rule in allows {
+        let Some(access) = policy.files.granted(&rule.path) else { continue };
+        nested.retain(|(path, _)| rule.path.starts_with(path));
+        if nested.iter().any(|(_, around)| *around >= access) {
+            continue;
+        }
+        let path = rule.path.clone();
+        if rule.state == PathState::Special {
+            rules.push(LandlockRule { path, rights: Rights::Device, directory: false });
+        } else if view.absent.iter().any(|absent| absent.starts_with(&rule.path)) && access == Access::Read {
+            around_absent(&rule.path, view, &mut rules);
+        } else {
+            let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
+            nested.push((&rule.path, access));
+            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory });
+        }
+    }
+    if abi >= SOCKET_ABI {
+        let socket = |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false };
+        rules.extend(policy.sockets.iter().map(|grant| socket(&grant.path)));
+    }
+    rules
+}
+
+/// Allows to read what exists in `directory`, entry by entry, so that the absent denied path stays denied when
+/// somebody outside creates it. Other new entries beside it are closed too, until the next run.
+fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
+    rules.push(LandlockRule { path: directory.to_owned(), rights: Rights::List, directory: true });
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_hidden = matches!(view.around(&path), Some((at, Region::Cover { .. })) if at == path);
+        let Ok(kind) = entry.file_type() else { continue };
+        if is_hidden || kind.is_symlink() {
+            continue;
+        }
+        if kind.is_dir() && view.absent.iter().any(|absent| absent.starts_with(&path)) {
+            around_absent(&path, view, rules);
+        } else {
+            rules.push(LandlockRule { path, rights: Rights::Read, directory: kind.is_dir() });
+        }
+    }
+}
+
+/// Without the right to truncate (ABI 3) a file that may not be written could be emptied.
+pub(super) const OLDEST_ABI: u32 = 3;
+/// Scopes for signals and abstract sockets.
+pub(super) const SCOPED_ABI: u32 = 6;
+/// The right to resolve a socket's path.
+pub(super) const SOCKET_ABI: u32 = 9;
+
+const EXECUTE: u64 = 1 << 0;
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_DIR: u64 = 1 << 4;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_CHAR: u64 = 1 << 6;
+const MAKE_DIR: u64 = 1 << 7;
+const MAKE_REG: u64 = 1 << 8;
+const MAKE_SOCK: u64 = 1 << 9;
+const MAKE_FIFO: u64 = 1 << 10;
+const MAKE_BLOCK: u64 = 1 << 11;
+const MAKE_SYM: u64 = 1 << 12;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+const IOCTL_DEV: u64 = 1 << 15;
+const RESOLVE_UNIX: u64 = 1 << 16;
+const MAKE_DEVICES: u64 = MAKE_CHAR | MAKE_BLOCK;
+const CHANGE_DIR: u64 =
+    REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER;
+const FILE_RIGHTS: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV | RESOLVE_UNIX;

@@ -1,0 +1,303 @@
+//! The file system that the command sees, as an ordered list of operations on an empty one.
+
+use crate::facts::HostFacts;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use zerobox_policy::{Access, Effect, Link, PathState, Policy, RuleSource, ScratchKind};
+
+/// One step towards the command's file system. Paths are the same inside as on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "operation", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields are named for what they are")]
+pub enum Mount {
+    /// Make an empty directory of our own.
+    Directory { path: PathBuf },
+    /// Make an empty file of our own, to mount on.
+    File { path: PathBuf },
+    /// Make a symbolic link.
+    Link { path: PathBuf, target: PathBuf },
+    /// Show a tree of the host.
+    Bind { path: PathBuf, access: Access, origin: String },
+    /// Show a device or a socket of the host.
+    Node { path: PathBuf, source: PathBuf },
+    /// Keep a directory from being renamed or removed, because something in it is held.
+    Pin { path: PathBuf },
+    /// Put a node without any permission over something.
+    Cover { path: PathBuf, directory: bool, origin: String },
+    /// Show a writable directory of our own; `over_host` if there is a directory of the host at its place.
+    Scratch { path: PathBuf, kind: ScratchKind, over_host: bool },
+    /// Mount a `/proc` of the sandbox's own processes.
+    Processes { path: PathBuf },
+    /// Mount pseudo-terminals of the sandbox's own.
+    Terminals { path: PathBuf },
+    /// Make a tree that is already mounted read-only.
+    Freeze { path: PathBuf },
+}
+
+impl Mount {
+    /// What the step is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory { path }
+            | Self::File { path }
+            | Self::Link { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Node { path, .. }
+            | Self::Pin { path }
+            | Self::Cover { path, .. }
+            | Self::Scratch { path, .. }
+            | Self::Processes { path }
+            | Self::Terminals { path }
+            | Self::Freeze { path } => path,
+        }
+    }
+}
+
+/// What is at a path where something changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Region {
+    /// A tree of the host.
+    Host { access: Access, origin: String, state: PathState },
+    /// A directory in a writable tree of the host that must stay where it is.
+    Pinned,
+    /// Nothing to see.
+    Cover { directory: bool, origin: String },
+    /// Ours and writable.
+    Scratch(ScratchKind),
+    /// The sandbox's own `/proc`.
+    Processes,
+}
+
+/// Every path where what the command sees changes.
+#[derive(Debug)]
+pub(super) struct View {
+    regions: BTreeMap<PathBuf, Region>,
+    /// Denied paths in read-only trees that do not exist: nobody inside can create them, and Landlock holds them
+    /// should somebody outside.
+    pub(super) absent: BTreeSet<PathBuf>,
+}
+
+impl View {
+    pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
+        let mut view = Self { regions: BTreeMap::new(), absent: BTreeSet::new() };
+        view.regions.insert(PathBuf::from("/proc"), Region::Processes);
+        let scratch: BTreeMap<_, _> = policy.scratch.iter().map(|s| (s.path.as_path(), s.kind)).collect();
+        let rules = policy.files.iter().map(|rule| rule.path.as_path());
+        let paths: BTreeSet<&Path> = rules.chain(scratch.keys().copied()).chain([Path::new(ETC)]).collect();
+        for path in paths {
+            if let Some(kind) = scratch.get(path) {
+                view.regions.insert(path.to_owned(), Region::Scratch(*kind));
+            } else if let Some(region) = view.region(path, policy, facts) {
+                view.pin_above(path, &region);
+                view.regions.insert(path.to_owned(), region);
+            }
+        }
+        view
+    }
+
+    /// The innermost region that `path` is in, or that begins at it.
+    pub(super) fn around(&self, path: &Path) -> Option<(&Path, &Region)> {
+        path.ancestors().find_map(|path| self.regions.get_key_value(path)).map(|(path, region)| (path.as_path(), region))
+    }
+
+    fn above(&self, path: &Path) -> Option<(&Path, &Region)> {
+        self.around(path.parent()?)
+    }
+
+    fn access_above(&self, path: &Path) -> Option<Access> {
+        match self.above(path)?.1 {
+            Region::Host { access, .. } => Some(*access),
+            Region::Pinned => Some(Access::Write),
+            _ => None,
+        }
+    }
+
+    /// What begins at `path`; nothing if it is as what is around it.
+    fn region(&mut self, path: &Path, policy: &Policy, facts: &HostFacts) -> Option<Region> {
+        let rule = policy.files.at(path).max_by_key(|rule| (rule.effect, rule.source == RuleSource::User, rule.access));
+        if path == Path::new(ETC) && rule.is_none_or(|rule| rule.effect == Effect::Allow) && self.access_above(path).is_none() {
+            return etc(policy);
+        }
+        let rule = rule?;
+        let origin = || rule.origin.to_string();
+        let around = self.access_above(path);
+        // Of `/etc` the names of the default policy are allowed by Landlock; one mount shows them all.
+        let in_etc = path.starts_with(ETC) && path != Path::new(ETC);
+        match policy.files.granted(path) {
+            Some(access) if around == Some(access) => None,
+            Some(Access::Read) if in_etc && around.is_some() && rule.effect == Effect::Allow => None,
+            Some(access) => Some(Region::Host { access, origin: origin(), state: rule.state }),
+            None if rule.effect == Effect::Allow => None,
+            None => {
+                let is_ours = matches!(self.above(path), Some((_, Region::Scratch(_) | Region::Processes)));
+                let is_unseen = around.is_none() && (!is_ours || rule.is_cut_out());
+                // Without the rights to read a file, nobody needs to hide it.
+                let is_unreadable = rule.is_cut_out() && in_etc && facts.user.0 != 0;
+                match rule.state {
+                    _ if is_unseen || is_unreadable => None,
+                    PathState::Absent if around.is_some() => {
+                        if around == Some(Access::Read) {
+                            self.absent.insert(path.to_owned());
+                        }
+                        None
+                    }
+                    state => Some(Region::Cover { directory: state == PathState::Directory, origin: origin() }),
+                }
+            }
+        }
+    }
+
+    /// A held path inside a writable tree stays held only while no directory on the way to it can be renamed: the
+    /// next run, or a program outside, would find it under another name. A mount point cannot be.
+    fn pin_above(&mut self, path: &Path, region: &Region) {
+        let is_held = matches!(region, Region::Cover { .. } | Region::Host { access: Access::Read, .. });
+        let Some((tree, _)) = self.above(path).filter(|_| is_held && self.access_above(path) == Some(Access::Write)) else {
+            return;
+        };
+        let tree = tree.to_owned();
+        let between: Vec<_> = path.ancestors().skip(1).take_while(|above| *above != tree).map(Path::to_owned).collect();
+        for directory in between {
+            self.regions.entry(directory).or_insert(Region::Pinned);
+        }
+    }
+
+    /// The operations, parents before children.
+    pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts) -> Vec<Mount> {
+        let mut builder = Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
+        builder.devices(policy, facts);
+        for (path, region) in &self.regions {
+            builder.region(path, region);
+        }
+        for path in facts.proc_settings.iter().chain(&facts.proc_private) {
+            builder.proc_of_root(path, facts);
+        }
+        for socket in &policy.sockets {
+            builder.node(&socket.path, &socket.path);
+        }
+        builder.directories(&policy.cwd);
+        for link in &policy.links {
+            builder.link(link);
+        }
+        builder.mounts
+    }
+}
+
+/// `/etc` is shown if any name in it is granted.
+fn etc(policy: &Policy) -> Option<Region> {
+    let first = policy.files.iter().find(|rule| rule.path.starts_with(ETC) && rule.effect == Effect::Allow)?;
+    let access = policy.files.granted(ETC.as_ref()).unwrap_or(Access::Read);
+    Some(Region::Host { access, origin: first.origin.to_string(), state: PathState::Directory })
+}
+
+struct Builder<'a> {
+    view: &'a View,
+    made: HashSet<PathBuf>,
+    mounts: Vec<Mount>,
+}
+
+impl Builder<'_> {
+    /// Whether the directory entry at `path` is ours to make.
+    fn is_ours(&self, path: &Path) -> bool {
+        matches!(self.view.above(path), None | Some((_, Region::Scratch(_))))
+    }
+
+    fn directories(&mut self, path: &Path) {
+        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.made.contains(*path)).collect();
+        missing.reverse();
+        for path in missing {
+            if self.is_ours(path) {
+                self.mounts.push(Mount::Directory { path: path.to_owned() });
+            }
+            self.made.insert(path.to_owned());
+        }
+    }
+
+    fn mount_point(&mut self, path: &Path, directory: bool) {
+        if directory {
+            self.directories(path);
+        } else if self.is_ours(path) && !self.made.contains(path) {
+            self.directories(path.parent().unwrap_or(path));
+            self.made.insert(path.to_owned());
+            self.mounts.push(Mount::File { path: path.to_owned() });
+        }
+    }
+
+    fn region(&mut self, path: &Path, region: &Region) {
+        let path_buf = path.to_owned();
+        match region {
+            Region::Host { state: PathState::Special, .. } => self.node(path, path),
+            Region::Host { access, origin, state } => {
+                self.mount_point(path, *state == PathState::Directory);
+                self.mounts.push(Mount::Bind { path: path_buf, access: *access, origin: origin.clone() });
+            }
+            Region::Pinned => self.mounts.push(Mount::Pin { path: path_buf }),
+            Region::Cover { directory, origin } => {
+                self.mount_point(path, *directory);
+                self.mounts.push(Mount::Cover { path: path_buf, directory: *directory, origin: origin.clone() });
+            }
+            Region::Scratch(kind) => {
+                self.directories(path);
+                let over_host = !self.is_ours(path);
+                self.mounts.push(Mount::Scratch { path: path_buf, kind: *kind, over_host });
+            }
+            Region::Processes => {
+                self.directories(path);
+                self.mounts.push(Mount::Processes { path: path_buf });
+            }
+        }
+    }
+
+    fn node(&mut self, path: &Path, source: &Path) {
+        if !self.made.contains(path) && (self.is_ours(path) || path != source) {
+            self.mount_point(path, false);
+            self.mounts.push(Mount::Node { path: path.to_owned(), source: source.to_owned() });
+        }
+    }
+
+    fn devices(&mut self, policy: &Policy, facts: &HostFacts) {
+        let denied = |path: &Path| {
+            policy.files.covering(path).any(|rule| rule.effect == Effect::Deny && rule.source == RuleSource::User)
+        };
+        for device in DEVICES.iter().map(Path::new).filter(|path| !denied(path)) {
+            self.node(device, device);
+        }
+        self.directories(Path::new("/dev/pts"));
+        self.mounts.push(Mount::Terminals { path: PathBuf::from("/dev/pts") });
+        if let Some(terminal) = facts.terminal.as_deref().filter(|_| !denied(Path::new("/dev/console"))) {
+            self.node(Path::new("/dev/console"), terminal);
+        }
+        for (path, target) in DEVICE_LINKS {
+            self.mounts.push(Mount::Link { path: PathBuf::from(path), target: PathBuf::from(target) });
+            self.made.insert(PathBuf::from(path));
+        }
+    }
+
+    fn proc_of_root(&mut self, path: &Path, facts: &HostFacts) {
+        if facts.proc_private.iter().any(|private| private == path) {
+            let origin = "default: as for every other user".to_owned();
+            self.mounts.push(Mount::Cover { path: path.to_owned(), directory: path.is_dir(), origin });
+        } else {
+            self.mounts.push(Mount::Freeze { path: path.to_owned() });
+        }
+    }
+
+    /// A link inside a tree of the host is there already.
+    fn link(&mut self, link: &Link) {
+        if self.is_ours(&link.path) && !self.made.contains(&link.path) {
+            self.directories(link.path.parent().unwrap_or(&link.path));
+            self.made.insert(link.path.clone());
+            self.mounts.push(Mount::Link { path: link.path.clone(), target: link.target.clone() });
+        }
+    }
+}
+
+const ETC: &str = "/etc";
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+const DEVICE_LINKS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];

@@ -1,0 +1,270 @@
+//! Everything that allocates, before the first process is made.
+
+use crate::error::SpawnError;
+use crate::plan::{LandlockRule, Mount, Plan, Resource};
+use crate::seccomp;
+use crate::sys::{self, SignalSet};
+use libc::{c_char, sock_filter};
+use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
+
+/// A plan in the form in which the child carries it out: one step after another, without allocating.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) identity: Identity,
+    pub(crate) mounts: Vec<MountStep>,
+    pub(crate) landlock_abi: u32,
+    pub(crate) landlock: Vec<(CString, u64)>,
+    pub(crate) filter: Vec<sock_filter>,
+    pub(crate) mediate_sockets: bool,
+    pub(crate) sockets: Vec<CString>,
+    pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
+    pub(crate) affinity: Option<usize>,
+    pub(crate) watched_memory: Option<u64>,
+    pub(crate) scratch_size: CString,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) command: Command,
+    pub(crate) kept: Vec<i32>,
+    pub(crate) cgroup: Option<(PathBuf, Vec<crate::cgroup::Setting>)>,
+    /// Text of the mounts and rules, for errors.
+    pub(crate) plan: Option<Plan>,
+}
+
+/// The contents of the three files that map the caller's user and group onto itself, user_namespaces(7).
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid_map: CString,
+    pub(crate) gid_map: CString,
+}
+
+/// A [`Mount`] with its path as the kernel wants it, relative to the new root.
+#[derive(Debug)]
+pub(crate) struct MountStep {
+    pub(crate) target: CString,
+    pub(crate) kind: StepKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum StepKind {
+    Directory,
+    File,
+    Link { target: CString },
+    Bind { source: CString, attributes: u64 },
+    Cover { directory: bool },
+    Scratch { mode: u32, own: Option<CString> },
+    Processes,
+    Terminals,
+    Freeze,
+}
+
+/// What to execute.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) program: CString,
+    pub(crate) argv: Pointers,
+    pub(crate) envp: Pointers,
+    pub(crate) cwd: CString,
+    pub(crate) blocked_signals: SignalSet,
+}
+
+/// C strings and the null-terminated array of pointers to them.
+#[derive(Debug)]
+pub(crate) struct Pointers {
+    _owned: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Pointers {
+    fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { _owned: owned, pointers }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[*const c_char] {
+        &self.pointers
+    }
+}
+
+impl Prepared {
+    /// Prepares `program`, found by the caller, for the `plan` of `policy`; without a plan it runs unconfined.
+    ///
+    /// # Errors
+    /// `Nul` for text that the kernel cannot take.
+    pub fn new(policy: &Policy, plan: Option<Plan>, program: &Path) -> Result<Self, SpawnError> {
+        debug_assert_eq!(plan.is_some(), policy.confinement == Confinement::Sandbox);
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let none = Vec::new();
+        let (mounts, rules) = plan.as_ref().map_or((&none, &[][..]), |plan| (&plan.mounts, &plan.landlock[..]));
+        let abi = plan.as_ref().map_or(0, |plan| plan.landlock_abi);
+        let limits = plan.as_ref().map(|plan| plan.limits.clone()).unwrap_or_default();
+        Ok(Self {
+            identity: Identity { uid_map: text(format!("{uid} {uid} 1\n"))?, gid_map: text(format!("{gid} {gid} 1\n"))? },
+            mounts: mounts.iter().enumerate().map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,
+            landlock_abi: abi,
+            landlock: rules.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
+            filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
+            mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
+            sockets: plan.iter().flat_map(|plan| &plan.sockets).map(|path| text(path)).collect::<Result<_, _>>()?,
+            limits: limits.resources.iter().map(|limit| (rlimit(limit.resource), both(limit.value))).collect(),
+            affinity: limits.affinity,
+            watched_memory: limits.watched_memory,
+            scratch_size: text(limits.scratch.to_string())?,
+            cgroup: limits.cgroup,
+            home: private_home(policy),
+            command: Command::new(policy, program)?,
+            kept: policy.keep_fds.clone(),
+            plan,
+        })
+    }
+
+    /// What the step that failed was about.
+    pub(crate) fn describe(&self, stage: crate::message::Stage, index: usize) -> String {
+        use crate::message::Stage;
+        let plan = self.plan.as_ref();
+        match stage {
+            Stage::Identity => "map the user into the sandbox (`/proc/self/uid_map`)".to_owned(),
+            Stage::Root => "make the sandbox's root".to_owned(),
+            Stage::Mount => plan.and_then(|plan| plan.mounts.get(index)).map_or_else(String::new, describe_mount),
+            Stage::Pivot => "enter the sandbox's root".to_owned(),
+            Stage::Landlock => "make a Landlock ruleset".to_owned(),
+            Stage::LandlockRule => plan.and_then(|plan| plan.landlock.get(index)).map_or_else(
+                || "allow the standard streams in Landlock".to_owned(),
+                |rule| format!("allow `{}` in Landlock", rule.path.display()),
+            ),
+            Stage::Network => "make the sandbox's network".to_owned(),
+            Stage::Limit => "set a resource limit".to_owned(),
+            Stage::WorkingDirectory => format!("change to `{}`", self.command.cwd.to_string_lossy()),
+            Stage::Privileges => "give up privileges".to_owned(),
+            Stage::Filter => "install the system call filter".to_owned(),
+            Stage::Execute => format!("execute `{}`", self.command.program.to_string_lossy()),
+            Stage::Init => "keep watch over the command".to_owned(),
+        }
+    }
+}
+
+impl Command {
+    fn new(policy: &Policy, program: &Path) -> Result<Self, SpawnError> {
+        let argv = policy.command.iter().map(text).collect::<Result<_, _>>()?;
+        let variable = |name: &OsStr, value: &OsStr| {
+            text(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+        };
+        let mut envp = Vec::new();
+        for entry in policy.environment.iter().filter(|entry| entry.name != "PWD" && entry.name != MARKER) {
+            envp.push(variable(&entry.name, &entry.value)?);
+        }
+        envp.push(variable(OsStr::new("PWD"), policy.cwd.as_os_str())?);
+        if policy.confinement == Confinement::Sandbox {
+            envp.push(variable(OsStr::new(MARKER), OsStr::new("1"))?);
+        }
+        Ok(Self {
+            program: text(program)?,
+            argv: Pointers::new(argv),
+            envp: Pointers::new(envp),
+            cwd: text(&policy.cwd)?,
+            blocked_signals: SignalSet::of(&[]).block(),
+        })
+    }
+}
+
+fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
+    CString::new(text.as_ref().as_bytes()).map_err(|_| SpawnError::Nul)
+}
+
+/// Relative to the root: the new one is entered by descriptor before it is anybody's `/`.
+fn relative(path: &Path) -> Result<CString, SpawnError> {
+    match path.strip_prefix("/") {
+        Ok(rest) if !rest.as_os_str().is_empty() => text(rest),
+        _ => text("."),
+    }
+}
+
+fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
+    let kind = match mount {
+        Mount::Directory { .. } => StepKind::Directory,
+        Mount::File { .. } => StepKind::File,
+        Mount::Link { target, .. } => StepKind::Link { target: text(target)? },
+        Mount::Bind { path, access: Access::Read, .. } => {
+            StepKind::Bind { source: text(path)?, attributes: NO_DEVICES | libc::MOUNT_ATTR_RDONLY }
+        }
+        Mount::Bind { path, .. } | Mount::Pin { path } => {
+            StepKind::Bind { source: text(path)?, attributes: NO_DEVICES }
+        }
+        Mount::Node { source, .. } => {
+            StepKind::Bind { source: text(source)?, attributes: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC }
+        }
+        Mount::Cover { directory, .. } => StepKind::Cover { directory: *directory },
+        Mount::Scratch { kind, over_host, .. } => StepKind::Scratch {
+            mode: if *kind == ScratchKind::Home { 0o700 } else { 0o1777 },
+            own: if *over_host { Some(text(format!(".scratch-{index}"))?) } else { None },
+        },
+        Mount::Processes { .. } => StepKind::Processes,
+        Mount::Terminals { .. } => StepKind::Terminals,
+        Mount::Freeze { .. } => StepKind::Freeze,
+    };
+    Ok(MountStep { target: relative(mount.path())?, kind })
+}
+
+fn describe_mount(mount: &Mount) -> String {
+    let path = mount.path().display();
+    match mount {
+        Mount::Directory { .. } => format!("make the directory `{path}` in the sandbox"),
+        Mount::File { .. } => format!("make the mount point `{path}` in the sandbox"),
+        Mount::Link { .. } => format!("make the link `{path}` in the sandbox"),
+        Mount::Bind { .. } | Mount::Node { .. } => format!("show `{path}` in the sandbox"),
+        Mount::Pin { .. } => format!("hold `{path}` in place"),
+        Mount::Cover { .. } => format!("hide `{path}` in the sandbox"),
+        Mount::Scratch { .. } => format!("make the scratch directory `{path}`"),
+        Mount::Processes { .. } | Mount::Terminals { .. } => format!("mount `{path}` in the sandbox"),
+        Mount::Freeze { .. } => format!("make `{path}` read-only in the sandbox"),
+    }
+}
+
+fn landlock_rule(rule: &LandlockRule, abi: u32) -> Result<(CString, u64), SpawnError> {
+    Ok((text(&rule.path)?, rule.rights.bits(rule.directory, abi)))
+}
+
+fn rlimit(resource: Resource) -> Rlimit {
+    match resource {
+        Resource::Core => Rlimit::Core,
+        Resource::Data => Rlimit::Data,
+        Resource::FileSize => Rlimit::Fsize,
+        Resource::OpenFiles => Rlimit::Nofile,
+        Resource::Processes => Rlimit::Nproc,
+    }
+}
+
+fn both(value: u64) -> RlimitValue {
+    RlimitValue { current: Some(value), maximum: Some(value) }
+}
+
+fn private_home(policy: &Policy) -> Option<PathBuf> {
+    let home = policy.scratch.iter().find(|scratch| scratch.kind == ScratchKind::Home)?;
+    Some(home.path.clone())
+}
+
+/// Whether this process is itself in a sandbox of ours, by its environment. Only for better messages.
+pub(crate) fn is_nested() -> bool {
+    std::env::var_os(MARKER).is_some()
+}
+
+/// Closes, at the next exec, every descriptor that the caller left open, but for those to keep.
+///
+/// # Errors
+/// `KeepFd` for a descriptor that is not open.
+pub(crate) fn close_inherited(kept: &[i32]) -> Result<(), SpawnError> {
+    sys::close_on_exec_from(3)
+        .map_err(|errno| SpawnError::Step { step: "close inherited descriptors".to_owned(), source: errno.into() })?;
+    for fd in kept {
+        rustix::io::fcntl_setfd(sys::inherited(*fd), rustix::io::FdFlags::empty())
+            .map_err(|_| SpawnError::KeepFd { fd: *fd })?;
+    }
+    Ok(())
+}
+
+const NO_DEVICES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// Set inside every sandbox, so that a program can know and a nested zerobox can say why it fails.
+const MARKER: &str = "ZEROBOX";

@@ -1,0 +1,181 @@
+//! From the table to a classic BPF program, seccomp(2).
+//!
+//! The rows are found by binary search. That matters less for the calls, since the kernel remembers which numbers
+//! are always allowed, than for the start: to find those out it runs the program once for every number.
+
+use super::table::{Action, Case, Entry, NEWEST};
+use libc::sock_filter;
+
+/// The program for `entries`, which are sorted by number and name each call once.
+pub(crate) fn compile(entries: &[Entry]) -> Vec<sock_filter> {
+    let mut program = vec![
+        load(OFFSET_ARCH),
+        jump(JEQ, ARCH, 1, 0),
+        // A 32-bit program could not run under a filter for 64-bit numbers in any way that makes sense.
+        ret(libc::SECCOMP_RET_KILL_PROCESS),
+        load(OFFSET_NUMBER),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        program.extend([jump(JGE, X32_BIT, 0, 1), fail(libc::ENOSYS)]);
+    }
+    program.extend([jump(JGT, NEWEST, 0, 1), fail(libc::ENOSYS)]);
+    program.extend(search(entries));
+    program
+}
+
+fn search(entries: &[Entry]) -> Vec<sock_filter> {
+    if entries.len() <= LINEAR {
+        let mut program: Vec<_> = entries.iter().flat_map(row).collect();
+        program.push(ret(libc::SECCOMP_RET_ALLOW));
+        return program;
+    }
+    let (below, above) = entries.split_at(entries.len() / 2);
+    let below_program = search(below);
+    let mut program = vec![jump(JGE, above[0].number, 0, 1), always(below_program.len())];
+    program.extend(below_program);
+    program.extend(search(above));
+    program
+}
+
+/// `if number == row { cases }`, falling through to the next row otherwise.
+fn row(entry: &Entry) -> Vec<sock_filter> {
+    let mut body = Vec::new();
+    for case in entry.cases {
+        body.extend(self::case(case));
+    }
+    if !entry.cases.iter().any(|case| case.when.is_empty()) {
+        body.push(ret(libc::SECCOMP_RET_ALLOW));
+    }
+    let mut program = vec![jump(JEQ, entry.number, 0, u8::try_from(body.len()).expect("a row is short"))];
+    program.append(&mut body);
+    program
+}
+
+fn case(case: &Case) -> Vec<sock_filter> {
+    let action = match case.action {
+        Action::Fail(errno) => fail(errno),
+        Action::Mediate => ret(libc::SECCOMP_RET_USER_NOTIF),
+    };
+    let mut program = vec![action];
+    for condition in case.when.iter().rev() {
+        let skip = u8::try_from(program.len()).expect("a case is short");
+        let (met, unmet) = if condition.equal { (0, skip) } else { (skip, 0) };
+        let mut test = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(condition.argument))];
+        if condition.mask != u32::MAX {
+            test.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, condition.mask));
+        }
+        test.push(jump(JEQ, condition.value, met, unmet));
+        test.append(&mut program);
+        program = test;
+    }
+    program
+}
+
+fn load(offset: u32) -> sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn fail(errno: i32) -> sock_filter {
+    ret(libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
+}
+
+fn ret(value: u32) -> sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, value)
+}
+
+fn always(distance: usize) -> sock_filter {
+    statement(libc::BPF_JMP | libc::BPF_JA, u32::try_from(distance).expect("the program is short"))
+}
+
+fn statement(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+fn jump(code: u32, k: u32, met: u8, unmet: u8) -> sock_filter {
+    sock_filter { code: code as u16, jt: met, jf: unmet, k }
+}
+
+const JEQ: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const JGE: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const JGT: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
+const LINEAR: usize = 4;
+const X32_BIT: u32 = 0x4000_0000;
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCH: u32 = 4;
+const OFFSET_ARGUMENTS: u32 = 16;
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = 0xc000_00b7;
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{Options, entries};
+    use super::*;
+
+    /// A slow reading of the table.
+    fn expected(entries: &[Entry], number: u32, arguments: [u32; 6]) -> u32 {
+        if (cfg!(target_arch = "x86_64") && number >= X32_BIT) || number > NEWEST {
+            return libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        }
+        let holds = |case: &&Case| {
+            case.when.iter().all(|c| ((arguments[usize::from(c.argument)] & c.mask) == c.value) == c.equal)
+        };
+        let row = entries.iter().find(|entry| entry.number == number);
+        match row.and_then(|row| row.cases.iter().find(holds)).map(|case| case.action) {
+            Some(Action::Fail(errno)) => libc::SECCOMP_RET_ERRNO | errno as u32,
+            Some(Action::Mediate) => libc::SECCOMP_RET_USER_NOTIF,
+            None => libc::SECCOMP_RET_ALLOW,
+        }
+    }
+
+    /// What the kernel's interpreter does with the instructions that we use.
+    fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 6]) -> u32 {
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let step = program[at];
+            at += 1;
+            let taken = |met: bool| usize::from(if met { step.jt } else { step.jf });
+            match u32::from(step.code) {
+                code if code == JEQ => at += taken(accumulator == step.k),
+                code if code == JGE => at += taken(accumulator >= step.k),
+                code if code == JGT => at += taken(accumulator > step.k),
+                code if code == (libc::BPF_JMP | libc::BPF_JA) => at += step.k as usize,
+                code if code == (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) => accumulator &= step.k,
+                code if code == (libc::BPF_RET | libc::BPF_K) => return step.k,
+                _ => {
+                    accumulator = match step.k {
+                        OFFSET_NUMBER => number,
+                        OFFSET_ARCH => arch,
+                        offset => arguments[((offset - OFFSET_ARGUMENTS) / 8) as usize],
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_program_says_what_the_table_says() {
+        for options in [
+            Options::default(),
+            Options { mediate_sockets: true, fix_affinity: true },
+        ] {
+            let entries = entries(options);
+            assert!(entries.windows(2).all(|pair| pair[0].number < pair[1].number), "each call once, in order");
+            let program = compile(&entries);
+            assert!(program.len() < 4096);
+            let values = [0, 1, 2, 5, 10, 16, 40, 0x5412, 0x541c, 0o4755, 0o644, 0o100, 0x1000_0000, u32::MAX];
+            for number in (0..NEWEST + 40).chain([X32_BIT, X32_BIT + 59, u32::MAX]) {
+                for first in values {
+                    for second in values {
+                        let arguments = [first, second, second, first, 0, 0];
+                        let want = expected(&entries, number, arguments);
+                        assert_eq!(run(&program, ARCH, number, arguments), want, "{number} {arguments:x?}");
+                    }
+                }
+            }
+            assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! From a prepared plan to a running command, and what the supervisor can do with it.
+
+use crate::cgroup::Group;
+use crate::command;
+use crate::error::SpawnError;
+use crate::init;
+use crate::message::{FAILURE_SIZE, Message, Stage};
+use crate::prepare::{self, Prepared};
+use crate::signals::Signals;
+use crate::sys::{self, Cloned};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A command that has been started.
+#[derive(Debug)]
+pub struct Running {
+    prepared: Prepared,
+    /// Init of the sandbox, or the command itself if there is none.
+    process: i32,
+    control: Channel,
+    cgroup: Option<Group>,
+}
+
+#[derive(Debug)]
+enum Channel {
+    /// Messages of init.
+    Init(OwnedFd),
+    /// Only a failure to start, of an unconfined command.
+    Report(OwnedFd),
+}
+
+/// Something that happened to a running command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// It ended, by itself or by a signal.
+    Ended(Ending),
+    /// It got more memory than allowed; the end follows.
+    OutOfMemory,
+    /// What it left in its private home, relative to it.
+    Dropped(Vec<OsString>),
+    /// This signal was sent to us, for the command.
+    Signal(i32),
+    /// The time that was given is over.
+    TimeOut,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+}
+
+impl Ending {
+    fn from_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signalled(libc::WTERMSIG(status))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// Starts what was prepared. The caller must have one thread only.
+///
+/// # Errors
+/// When a step of the start fails that can be told at once; others come from [`Running::next`].
+pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+    prepare::close_inherited(&prepared.kept)?;
+    let cgroup = match &prepared.cgroup {
+        Some((parent, settings)) => Some(
+            Group::create(parent, settings)
+                .map_err(|source| SpawnError::Cgroup { path: parent.clone(), source })?,
+        ),
+        None => None,
+    };
+    let running = if prepared.plan.is_some() {
+        spawn_confined(prepared, signals, cgroup)?
+    } else {
+        spawn_unconfined(prepared, signals)?
+    };
+    // From here on the ends of the command's pipes are the command's alone; errors still go to our stderr.
+    if let Ok(null) = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+    Ok(running)
+}
+
+fn spawn_confined(prepared: Prepared, signals: &Signals, cgroup: Option<Group>) -> Result<Running, SpawnError> {
+    let step = |step: &str| {
+        let step = step.to_owned();
+        move |errno: Errno| SpawnError::Step { step, source: errno.into() }
+    };
+    let flags = SocketFlags::CLOEXEC;
+    let (control, inside) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .map_err(step("make a socket for the sandbox"))?;
+    if let Some(group) = &cgroup {
+        // A child is born into its parent's group.
+        group.add(0).map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
+    }
+    match sys::clone(NAMESPACES) {
+        Ok(Cloned::Child) => {
+            drop(control);
+            init::run(&prepared, &inside)
+        }
+        Ok(Cloned::Parent(process)) => Ok(Running { prepared, process, control: Channel::Init(control), cgroup }),
+        Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
+    }
+    .inspect(|_| signals.restore_terminal_later())
+}
+
+fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+    let failed = |errno: Errno| SpawnError::Step { step: "start the command".to_owned(), source: errno.into() };
+    let (report, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    match sys::clone(0).map_err(failed)? {
+        Cloned::Child => command::become_unconfined(&prepared, tell.as_fd()),
+        Cloned::Parent(process) => {
+            signals.restore_terminal_later();
+            Ok(Running { prepared, process, control: Channel::Report(report), cgroup: None })
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the next thing to happen, at most until `deadline`.
+    ///
+    /// # Errors
+    /// When the start turns out to have failed.
+    pub fn next(&mut self, signals: &Signals, deadline: Option<Instant>) -> Result<Happening, SpawnError> {
+        loop {
+            if let Some(signal) = signals.next() {
+                if signal != libc::SIGCHLD {
+                    return Ok(Happening::Signal(signal));
+                }
+                if matches!(self.control, Channel::Report(_))
+                    && let Some(happening) = self.reap_unconfined()?
+                {
+                    return Ok(happening);
+                }
+                continue;
+            }
+            let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if remaining == Some(Duration::ZERO) {
+                return Ok(Happening::TimeOut);
+            }
+            let socket = match &self.control {
+                Channel::Init(socket) => Some(socket),
+                Channel::Report(_) => None,
+            };
+            let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+            fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
+            let timeout = remaining.map(timespec);
+            match rustix::event::poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(SpawnError::Step { step: "wait for the command".to_owned(), source: errno.into() }),
+            }
+            if fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
+                && let Some(socket) = socket
+            {
+                return match Message::receive(socket.as_fd()) {
+                    Some(message) => self.happening(message),
+                    None => self.vanished(),
+                };
+            }
+        }
+    }
+
+    fn happening(&self, message: Message) -> Result<Happening, SpawnError> {
+        match message {
+            Message::Failed { stage, index, errno } => Err(self.failed(stage, index as usize, errno)),
+            Message::Exited { status } => Ok(Happening::Ended(Ending::from_status(status))),
+            Message::OutOfMemory => Ok(Happening::OutOfMemory),
+            Message::Dropped { names } => Ok(Happening::Dropped(names)),
+        }
+    }
+
+    /// Init is gone without a word: somebody killed it, and everything with it.
+    fn vanished(&self) -> Result<Happening, SpawnError> {
+        match sys::wait_for(self.process, 0) {
+            Ok((_, status)) if libc::WIFSIGNALED(status) => Ok(Happening::Ended(Ending::from_status(status))),
+            _ => Err(SpawnError::Vanished),
+        }
+    }
+
+    fn reap_unconfined(&self) -> Result<Option<Happening>, SpawnError> {
+        let Ok((_, status)) = sys::wait_for(self.process, libc::WNOHANG).and_then(|(pid, status)| {
+            if pid == self.process { Ok((pid, status)) } else { Err(Errno::AGAIN) }
+        }) else {
+            return Ok(None);
+        };
+        let mut bytes = [0; FAILURE_SIZE];
+        if let Channel::Report(report) = &self.control
+            && let Ok(FAILURE_SIZE) = rustix::io::read(report, &mut bytes)
+            && let Some(Message::Failed { stage, index, errno }) = Message::parse(&bytes)
+        {
+            return Err(self.failed(stage, index as usize, errno));
+        }
+        Ok(Some(Happening::Ended(Ending::from_status(status))))
+    }
+
+    fn failed(&self, stage: Stage, index: usize, errno: i32) -> SpawnError {
+        let source = std::io::Error::from_raw_os_error(errno);
+        let program = PathBuf::from(OsString::from(self.prepared.command.program.to_string_lossy().into_owned()));
+        match (stage, errno) {
+            (Stage::Execute, libc::ENOENT) => SpawnError::NotFound { program },
+            (Stage::Execute, _) => SpawnError::NotExecutable { program, source },
+            _ => SpawnError::Step { step: self.prepared.describe(stage, index), source },
+        }
+    }
+
+    /// Sends `signal` to the command.
+    pub fn signal(&self, signal: i32) {
+        match &self.control {
+            Channel::Init(socket) => {
+                let _ = rustix::net::send(socket, &[signal.to_le_bytes()[0]], SendFlags::NOSIGNAL);
+            }
+            Channel::Report(_) => {
+                let _ = sys::kill(self.process, signal);
+            }
+        }
+    }
+
+    /// Ends every process of the sandbox at once.
+    pub fn kill(&self) {
+        let _ = sys::kill(self.process, libc::SIGKILL);
+    }
+
+    /// How often the kernel ended a process because the run's control group had no memory left.
+    pub fn memory_kills(&self) -> u64 {
+        self.cgroup.as_ref().map_or(0, Group::memory_kills)
+    }
+
+    /// Waits for init to be gone, after the command's end.
+    pub fn finish(self) {
+        if matches!(self.control, Channel::Init(_)) {
+            let _ = sys::wait_for(self.process, 0);
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(duration.subsec_nanos()) }
+}
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;

@@ -1,0 +1,238 @@
+//! The environment of the command, which is built and not filtered.
+
+use crate::error::PolicyError;
+use crate::origin::Origin;
+use crate::request::{EnvList, Request};
+use crate::surroundings::Surroundings;
+use serde::Serialize;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// A variable that the command sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: OsString,
+    /// Its value. `Policy` keeps values out of everything that is printed.
+    pub value: OsString,
+    /// The rule that lets it through.
+    pub origin: Origin,
+}
+
+impl Serialize for Variable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut fields = serializer.serialize_struct("Variable", 2)?;
+        fields.serialize_field("name", &self.name.to_string_lossy())?;
+        fields.serialize_field("origin", &self.origin)?;
+        fields.end()
+    }
+}
+
+/// A name of a variable, or a pattern in which `*` stands for any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePattern(String);
+
+impl NamePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// `NamePattern` for an empty text or one with characters that a name cannot have.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_*.-".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_valid) {
+            return Err(PolicyError::NamePattern { text: text.to_owned() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether this is a plain name, without a `*`.
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Whether `name` fits.
+    pub fn matches(&self, name: &OsStr) -> bool {
+        let mut pieces = self.0.split('*').map(str::as_bytes);
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = name.as_bytes().strip_prefix(first) else { return false };
+        let Some(last) = pieces.next_back() else { return rest.is_empty() };
+        for piece in pieces {
+            match find(rest, piece) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+/// Builds the environment of the command.
+///
+/// # Errors
+/// `Variable` and `NamePattern` for what cannot be read.
+pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Result<Vec<Variable>, PolicyError> {
+    if request.allow_all || request.no_sandbox {
+        return with_set(request, inherited(surroundings, &Origin::Flag("--allow-all".to_owned())), &[]);
+    }
+    let denied = patterns(request.deny_env.iter().map(String::as_str))?;
+    let mut allowed: Vec<(NamePattern, Origin)> = Vec::new();
+    for list in &request.allow_env {
+        match list {
+            EnvList::All => allowed.push((NamePattern("*".to_owned()), Origin::flag("--allow-env", None))),
+            EnvList::Listed(names) => {
+                let origin = Origin::flag("--allow-env", Some(OsStr::new(names)));
+                let listed = patterns(std::iter::once(names.as_str()))?;
+                allowed.extend(listed.into_iter().map(|pattern| (pattern, origin.clone())));
+            }
+        }
+    }
+    let passed = inherited(surroundings, &Origin::default_policy("environment")).into_iter().filter_map(|variable| {
+        let name = variable.name.as_os_str();
+        let loads_code = LOADS_CODE.iter().any(|pattern| NamePattern((*pattern).to_owned()).matches(name));
+        let rule = allowed.iter().find(|(pattern, _)| pattern.matches(name) && (pattern.is_exact() || !loads_code));
+        match rule {
+            Some((_, origin)) => Some(Variable { origin: origin.clone(), ..variable }),
+            None => (!loads_code && passes_by_default(name)).then_some(variable),
+        }
+    });
+    with_set(request, passed.collect(), &denied)
+}
+
+fn inherited(surroundings: &Surroundings<'_>, origin: &Origin) -> Vec<Variable> {
+    let variable = |(name, value): &(OsString, OsString)| Variable {
+        name: name.clone(),
+        value: value.clone(),
+        origin: origin.clone(),
+    };
+    surroundings.env.iter().map(variable).collect()
+}
+
+/// Adds what `--env` sets and takes away what `--deny-env` names: a deny holds on every route.
+fn with_set(request: &Request, mut passed: Vec<Variable>, denied: &[NamePattern]) -> Result<Vec<Variable>, PolicyError> {
+    for text in &request.env {
+        let (name, value) = split_variable(text).ok_or_else(|| PolicyError::Variable { text: text.clone() })?;
+        passed.retain(|variable| variable.name != name);
+        let origin = Origin::Flag(format!("--env={}", name.display()));
+        passed.push(Variable { name, value, origin });
+    }
+    passed.retain(|variable| !denied.iter().any(|pattern| pattern.matches(&variable.name)));
+    Ok(passed)
+}
+
+fn split_variable(text: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    Some((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
+}
+
+fn patterns<'a>(lists: impl Iterator<Item = &'a str>) -> Result<Vec<NamePattern>, PolicyError> {
+    lists.flat_map(|list| list.split(',')).filter(|text| !text.is_empty()).map(NamePattern::parse).collect()
+}
+
+fn passes_by_default(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        HARMLESS.contains(&name) || name.starts_with("LC_") || crate::toolchains::variables().any(|var| var == name)
+    })
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Variables that say how to behave and hold no secret. `TERM_PROGRAM`, `COLORTERM` and the like keep
+/// terminal programs as they are outside; `PYTHON*` rows are switches without a path.
+const HARMLESS: &[&str] = &[
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION",
+    "TERMINFO", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORFGBG",
+    "LS_COLORS", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TMP", "TEMP", "EDITOR", "VISUAL", "PAGER", "LESS",
+    "MANPATH", "INFOPATH", "HOSTNAME", "HOSTTYPE", "SHLVL", "CI", "DEBIAN_FRONTEND", "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_DATA_DIRS", "XDG_CONFIG_DIRS", "JAVA_HOME",
+    "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "NVM_BIN", "NVM_INC", "PYENV_VERSION", "RBENV_VERSION",
+    "RUSTUP_TOOLCHAIN", "RUST_BACKTRACE", "RUST_LOG", "CARGO_TERM_COLOR", "NODE_ENV", "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONHASHSEED", "SOURCE_DATE_EPOCH",
+    "COLORSCHEME", "WT_SESSION", "VTE_VERSION", "KONSOLE_VERSION", "ITERM_SESSION_ID",
+];
+
+/// Variables through which a loader, an interpreter or git runs code or reads files of somebody's choice.
+/// A pattern never lets them through; their exact name does.
+const LOADS_CODE: &[&str] = &[
+    "LD_*", "DYLD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "MALLOC_*", "NLSPATH", "HOSTALIASES", "RES_OPTIONS",
+    "NODE_OPTIONS", "NODE_PATH", "NODE_REPL_EXTERNAL_MODULE", "BUN_OPTIONS", "DENO_OPTIONS", "npm_config_*", "NPM_CONFIG_*",
+    "PYTHONSTARTUP", "PYTHONPATH", "PYTHONHOME", "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONUSERBASE",
+    "PYTHONEXECUTABLE", "PYTHONPYCACHEPREFIX", "PYTHONWARNINGS", "PERL5OPT", "PERL5LIB", "PERLLIB", "PERL5DB", "RUBYOPT",
+    "RUBYLIB", "GEM_PATH", "GEM_HOME", "BUNDLE_GEMFILE", "LUA_*", "PHPRC", "PHP_INI_SCAN_DIR", "R_PROFILE*", "R_ENVIRON*", "JULIA_LOAD_PATH",
+    "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS", "CLASSPATH", "MAVEN_OPTS", "MAVEN_ARGS", "GRADLE_OPTS", "SBT_OPTS",
+    "DOTNET_STARTUP_HOOKS", "COR_PROFILER*", "CORECLR_PROFILER*", "RUSTC", "RUSTC_*", "RUSTFLAGS", "RUSTDOCFLAGS", "CARGO_BUILD_*",
+    "CARGO_TARGET_*", "CARGO_ALIAS_*", "GOFLAGS", "GOTOOLDIR", "GOENV", "CC", "CXX", "MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "GIT_SSH", "GIT_SSH_COMMAND",
+    "GIT_CONFIG*", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_EXTERNAL_DIFF", "GIT_PROXY_COMMAND", "GIT_ASKPASS", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_DIR", "GIT_WORK_TREE",
+    "SSH_ASKPASS", "SUDO_ASKPASS", "BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "SHELLOPTS", "ENV", "PROMPT_COMMAND", "PS4", "IFS", "ZDOTDIR",
+    "LESSOPEN", "LESSCLOSE", "LESSKEY*", "MANOPT", "BROWSER", "VIMINIT", "EXINIT", "GVIMINIT", "VIM", "VIMRUNTIME", "INPUTRC", "OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "SSLKEYLOGFILE",
+    "GTK_MODULES", "GTK_PATH", "GTK_IM_MODULE_FILE", "QT_PLUGIN_PATH", "QML_*", "GIO_EXTRA_MODULES", "GST_PLUGIN_*", "GDK_PIXBUF_MODULE*", "VK_*_LAYER*", "ELECTRON_RUN_AS_NODE", "TCLLIBPATH", "EMACSLOADPATH",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::fake::FakeFiles;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    fn built(env: &[(&str, &str)], change: impl FnOnce(&mut Request)) -> Vec<String> {
+        let env: Vec<_> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let files = FakeFiles::default();
+        let cwd = Path::new("/w");
+        let surroundings = Surroundings { cwd, env: &env, home: None, memory: 0, files: &files };
+        let mut request = Request::default();
+        change(&mut request);
+        let variables = build(&request, &surroundings).unwrap();
+        variables.iter().map(|v| format!("{}={}", v.name.display(), v.value.display())).collect()
+    }
+
+    fn listed(names: &str) -> Vec<EnvList> {
+        vec![EnvList::Listed(names.to_owned())]
+    }
+
+    #[test]
+    fn secrets_stay_out_by_default() {
+        assert_eq!(built(&[("PATH", "/bin"), ("AWS_SECRET_ACCESS_KEY", "x"), ("LC_ALL", "C")], |_| ()), ["PATH=/bin", "LC_ALL=C"]);
+    }
+
+    #[test]
+    fn code_loading_names_pass_only_when_named() {
+        let env = [("LD_PRELOAD", "/x.so"), ("CI_JOB", "1")];
+        assert_eq!(built(&env, |r| r.allow_env = vec![EnvList::All]), ["CI_JOB=1"]);
+        assert_eq!(built(&env, |r| r.allow_env = listed("LD_*,CI_*")), ["CI_JOB=1"]);
+        assert_eq!(built(&env, |r| r.allow_env = listed("LD_PRELOAD")), ["LD_PRELOAD=/x.so"]);
+    }
+
+    #[test]
+    fn a_deny_holds_on_every_route() {
+        let env = [("TOKEN", "x")];
+        assert_eq!(built(&env, |r| { r.allow_env = listed("TOKEN"); r.deny_env = vec!["TOK*".into()] }), [""; 0]);
+        assert_eq!(built(&env, |r| { r.env = vec!["TOKEN=y".into()]; r.deny_env = vec!["TOKEN".into()] }), [""; 0]);
+    }
+
+    #[test]
+    fn an_empty_list_allows_nothing() {
+        assert_eq!(built(&[("TOKEN", "x")], |r| r.allow_env = listed("")), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_agree_with_a_slow_matcher(pattern in "[AB*]{1,6}", name in "[AB]{0,8}") {
+            fn slow(p: &[u8], n: &[u8]) -> bool {
+                match p.split_first() {
+                    None => n.is_empty(),
+                    Some((b'*', rest)) => (0..=n.len()).any(|at| slow(rest, &n[at..])),
+                    Some((byte, rest)) => n.first() == Some(byte) && slow(rest, &n[1..]),
+                }
+            }
+            let fast = NamePattern::parse(&pattern).unwrap().matches(OsStr::new(&name));
+            prop_assert_eq!(fast, slow(pattern.as_bytes(), name.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What can be wrong with a request.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A request that does not make a policy. Nothing has been run when one is returned.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant is its documentation")]
+pub enum PolicyError {
+    #[error("malformed size `{text}`")]
+    Size { text: String },
+    #[error("malformed duration `{text}`")]
+    Duration { text: String },
+    #[error("malformed number of processors `{text}`")]
+    Cpus { text: String },
+    #[error("no command was given")]
+    NoCommand,
+    #[error("`{first}` and `{second}` contradict each other")]
+    Conflict { first: String, second: String },
+    #[error("`{flag}` names no path: an empty list would protect nothing")]
+    EmptyDeny { flag: &'static str },
+    #[error("`{path}` of `{flag}` does not exist", path = path.display())]
+    Missing { flag: &'static str, path: PathBuf, comma: bool },
+    #[error("cannot look at `{path}`: {source}", path = path.display())]
+    Path { path: PathBuf, source: Arc<std::io::Error> },
+    #[error("too many symbolic links in `{path}`", path = path.display())]
+    LinkLoop { path: PathBuf },
+    #[error("the pattern `{path}` of `{flag}` cannot be held for files that are created later", path = path.display())]
+    Glob { flag: &'static str, path: PathBuf },
+    #[error(
+        "cannot hold `{flag}={path}`: it does not exist and `{parent}` is writable, so it could be created",
+        path = path.display(), parent = parent.display()
+    )]
+    AbsentInWritable { flag: &'static str, path: PathBuf, parent: PathBuf },
+    #[error("cannot hold `{flag}={path}`: it does not exist in the sandbox's own `{parent}`",
+        path = path.display(), parent = parent.display())]
+    AbsentInSpecial { flag: &'static str, path: PathBuf, parent: PathBuf },
+    #[error("cannot hold `{flag}={path}`: the file has {links} hard links, and another name would reach it",
+        path = path.display())]
+    HardLinked { flag: &'static str, path: PathBuf, links: u64 },
+    #[error("cannot hold `{flag}={path}`: it is a symbolic link in a writable directory and could be replaced",
+        path = path.display())]
+    ReplaceableLink { flag: &'static str, path: PathBuf, target: PathBuf },
+    #[error("`{path}` of `{flag}` lies inside `{cut}`, which the default policy hides",
+        path = path.display(), cut = cut.display())]
+    InsideCutOut { flag: &'static str, path: PathBuf, cut: PathBuf },
+    #[error("`{path}` of `{flag}` is special: the sandbox has a `{own}` of its own", path = path.display())]
+    Special { flag: &'static str, path: PathBuf, own: &'static str },
+    #[error("`{path}` of `{flag}` is not a socket", path = path.display())]
+    NotASocket { flag: &'static str, path: PathBuf },
+    #[error("the working directory `{path}` is not a directory", path = path.display())]
+    CwdNotADirectory { path: PathBuf },
+    #[error("the command may not see its working directory `{path}` ({rule})", path = path.display())]
+    CwdDenied { path: PathBuf, rule: String },
+    #[error("malformed variable `{text}`", text = text.display())]
+    Variable { text: OsString },
+    #[error("malformed variable name or pattern `{text}`")]
+    NamePattern { text: String },
+    #[error("descriptor {fd} cannot be kept: {reason}")]
+    KeepFd { fd: i32, reason: &'static str },
+}
+
+impl PolicyError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Size { .. } => "write a whole number with K, M, G or T: `512M`".to_owned(),
+            Self::Duration { .. } => "write a number with ms, s, m or h: `30s`".to_owned(),
+            Self::Cpus { .. } => "write a number above zero: `2` or `0.5`".to_owned(),
+            Self::NoCommand => "put it last: `zerobox -- node app.js`".to_owned(),
+            Self::EmptyDeny { flag } => format!("give a path, `{flag}=./secret`, or leave the flag out"),
+            Self::Missing { flag, path, comma: false } => {
+                format!("create it, or write `{flag}={}?` to allow it only if it exists", path.display())
+            }
+            Self::Missing { comma: true, .. } => {
+                "a comma separates paths; write `,,` for a comma that belongs to a name".to_owned()
+            }
+            Self::Glob { path, .. } => {
+                let directory = path.ancestors().find(|part| !part.to_string_lossy().contains(['*', '?']));
+                format!("name a file or a directory, such as `{}`", directory.unwrap_or(path).display())
+            }
+            Self::AbsentInWritable { flag, path, .. } => format!(
+                "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
+                path.display()
+            ),
+            Self::AbsentInSpecial { flag, path, .. } => {
+                format!("leave the rule out, or write `{flag}={}?`", path.display())
+            }
+            Self::HardLinked { path, .. } => {
+                format!("give the file one name only: `cp -p FILE FILE.new && mv FILE.new {}`", path.display())
+            }
+            Self::ReplaceableLink { flag, target, .. } => {
+                format!("name what it points to: `{flag}={}`", target.display())
+            }
+            Self::InsideCutOut { flag, cut, .. } => {
+                format!("lift it as a whole with `{flag}={}`", cut.display())
+            }
+            Self::Special { own: "/dev", .. } => "name one device: `--allow-write=/dev/kvm`".to_owned(),
+            Self::Special { own: "/sys", .. } => "`--allow-read=/sys` shows it read-only".to_owned(),
+            Self::CwdDenied { path, .. } => {
+                format!("choose another with `-C`, or `--allow-read={}`", path.display())
+            }
+            Self::Variable { .. } => "write `NAME=VALUE`".to_owned(),
+            Self::NamePattern { .. } => "a name may have letters, digits, `_`, and `*` for any text".to_owned(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! What a sandboxed command may do, as pure data and decisions.
+//!
+//! A [`Request`] is what was asked for. [`Policy::resolve`] turns it, once, into a [`Policy`] that
+//! cannot hold an invalid value: paths are absolute and free of symbolic links, sizes and durations
+//! are parsed, and every rule remembers its [`Origin`]. Nothing in this crate does I/O of its own; the
+//! file system is asked through [`Files`], so that every decision can be tested with a made-up one.
+#![forbid(unsafe_code)]
+
+mod environment;
+mod error;
+mod files;
+mod limits;
+mod origin;
+mod path_spec;
+mod paths;
+mod policy;
+mod protected;
+mod request;
+mod surroundings;
+mod system;
+mod toolchains;
+
+pub use environment::{NamePattern, Variable};
+pub use error::PolicyError;
+pub use files::{Access, Effect, FileRule, FileRules, PathState, RuleSource, Verdict};
+pub use limits::{ByteSize, Cpus, Limits, Timeout};
+pub use origin::Origin;
+pub use path_spec::{PathSpec, split_list};
+pub use paths::{Link, Resolved};
+pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
+pub use protected::{Watched, obeyed_names};
+pub use request::{EnvList, PathList, Request};
+pub use surroundings::{Files, Node, NodeKind, Surroundings};

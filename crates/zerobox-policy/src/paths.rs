@@ -1,0 +1,205 @@
+//! Following a path to its end, once.
+
+use crate::error::PolicyError;
+use crate::surroundings::{Files, Node, NodeKind};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// A symbolic link that was met on the way to a path of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Link {
+    /// Where the link is; its own parent is free of links.
+    pub path: PathBuf,
+    /// What it says.
+    pub target: PathBuf,
+}
+
+/// A path without symbolic links, `.` and `..`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The canonical path. What does not exist yet keeps its spelling.
+    pub path: PathBuf,
+    /// What is there; `None` if nothing is.
+    pub node: Option<Node>,
+    /// The links on the way, outermost first.
+    pub links: Vec<Link>,
+}
+
+impl Resolved {
+    /// Whether the last component, as it was written, was itself a link.
+    pub fn ends_in_link(&self, spelled: &Path) -> bool {
+        self.links.iter().any(|link| link.path.file_name() == spelled.file_name() && link.path != self.path)
+            && self.links.last().is_some_and(|link| link.path.file_name() == spelled.file_name())
+    }
+
+    /// Looks `path`, which is absolute, up in `files`.
+    ///
+    /// # Errors
+    /// `Path` when a component cannot be looked at, `LinkLoop` after [`MAX_LINKS`] links.
+    pub fn find(path: &Path, files: &dyn Files) -> Result<Self, PolicyError> {
+        let mut rest: VecDeque<OsString> = components(path).collect();
+        let mut done = PathBuf::from("/");
+        let mut links = Vec::new();
+        let mut node = Some(Node { kind: NodeKind::Directory, links: 1 });
+        while let Some(component) = rest.pop_front() {
+            if component == ".." {
+                done.pop();
+                continue;
+            }
+            done.push(&component);
+            node = match files.node(&done) {
+                Ok(found) => Some(found),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    return Ok(Self { path: absent(done, rest), node: None, links });
+                }
+                Err(error) => return Err(PolicyError::Path { path: done, source: error.into() }),
+            };
+            if node.as_ref().is_some_and(|node| node.kind == NodeKind::Symlink) {
+                if links.len() == MAX_LINKS {
+                    return Err(PolicyError::LinkLoop { path: path.to_owned() });
+                }
+                let target = files
+                    .link_target(&done)
+                    .map_err(|error| PolicyError::Path { path: done.clone(), source: error.into() })?;
+                links.push(Link { path: done.clone(), target: target.clone() });
+                if target.is_absolute() {
+                    done = PathBuf::from("/");
+                } else {
+                    done.pop();
+                }
+                for component in components(&target).collect::<Vec<_>>().into_iter().rev() {
+                    rest.push_front(component);
+                }
+                node = None;
+            }
+        }
+        if node.is_none() || !rest.is_empty() || path_ends_up(path) {
+            node = files.node(&done).ok();
+        }
+        Ok(Self { path: done, node, links })
+    }
+}
+
+fn components(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    })
+}
+
+fn path_ends_up(path: &Path) -> bool {
+    path.components().next_back() == Some(Component::ParentDir)
+}
+
+/// Below a name that does not exist `..` can only be lexical.
+fn absent(mut done: PathBuf, rest: VecDeque<OsString>) -> PathBuf {
+    for component in rest {
+        if component == ".." {
+            done.pop();
+        } else {
+            done.push(component);
+        }
+    }
+    done
+}
+
+/// As the kernel's own limit, path_resolution(7).
+const MAX_LINKS: usize = 40;
+
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A file system of a test: paths to what is there, `-> target` for a link, a name for the rest.
+    #[derive(Default)]
+    pub(crate) struct FakeFiles(pub(crate) BTreeMap<PathBuf, Option<PathBuf>>, pub(crate) Vec<PathBuf>);
+
+    impl FakeFiles {
+        pub(crate) fn new(entries: &[&str]) -> Self {
+            let mut files = Self::default();
+            for entry in entries {
+                let (path, target) = match entry.split_once(" -> ") {
+                    Some((path, target)) => (path, Some(PathBuf::from(target))),
+                    None => (entry.trim_end_matches('/'), None),
+                };
+                if target.is_none() && !entry.ends_with('/') {
+                    files.1.push(PathBuf::from(path));
+                }
+                for parent in Path::new(path).ancestors().skip(1) {
+                    files.0.entry(parent.to_owned()).or_insert(None);
+                }
+                files.0.insert(PathBuf::from(path), target);
+            }
+            files
+        }
+    }
+
+    impl Files for FakeFiles {
+        fn node(&self, path: &Path) -> io::Result<Node> {
+            let kind = match self.0.get(path) {
+                Some(Some(_)) => NodeKind::Symlink,
+                Some(None) if self.1.iter().any(|file| file == path) => NodeKind::File,
+                Some(None) => NodeKind::Directory,
+                None => return Err(io::ErrorKind::NotFound.into()),
+            };
+            Ok(Node { kind, links: 1 })
+        }
+
+        fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
+            self.0.get(path).cloned().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+
+        fn names(&self, directory: &Path) -> Vec<OsString> {
+            let below = self.0.keys().filter(|path| path.parent() == Some(directory));
+            below.filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect()
+        }
+
+        fn text(&self, _path: &Path) -> Option<String> {
+            None
+        }
+
+        fn readable(&self, path: &Path) -> bool {
+            self.0.contains_key(path)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::FakeFiles;
+    use super::*;
+
+    fn find(path: &str, entries: &[&str]) -> Result<Resolved, PolicyError> {
+        Resolved::find(Path::new(path), &FakeFiles::new(entries))
+    }
+
+    #[test]
+    fn links_are_followed_to_the_end_and_remembered() {
+        let found = find("/home/u/proj/x", &["/home -> var/home", "/var/home/u/proj -> /data/p", "/data/p/x"]).unwrap();
+        assert_eq!(found.path, Path::new("/data/p/x"));
+        assert_eq!(found.links.len(), 2);
+        assert_eq!(found.links[1].path, Path::new("/var/home/u/proj"));
+    }
+
+    #[test]
+    fn dots_are_taken_after_links() {
+        assert_eq!(find("/a/l/../z", &["/a/l -> /b/c", "/b/c/", "/b/z"]).unwrap().path, Path::new("/b/z"));
+        assert_eq!(find("/../..", &[]).unwrap().path, Path::new("/"));
+    }
+
+    #[test]
+    fn what_is_absent_keeps_its_spelling() {
+        let found = find("/a/b/c", &["/a/"]).unwrap();
+        assert_eq!((found.path.as_path(), found.node), (Path::new("/a/b/c"), None));
+    }
+
+    #[test]
+    fn loops_end() {
+        assert!(matches!(find("/a/x", &["/a -> b", "/b -> a"]), Err(PolicyError::LinkLoop { .. })));
+    }
+}

@@ -1,0 +1,596 @@
+//! From a [`Request`] to a [`Policy`].
+
+use crate::environment::{self, Variable};
+use crate::error::PolicyError;
+use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
+use crate::limits::{ByteSize, Limits};
+use crate::origin::Origin;
+use crate::path_spec::{PathSpec, split_list};
+use crate::paths::{Link, Resolved};
+use crate::protected::{self, Watched};
+use crate::request::{PathList, Request};
+use crate::surroundings::{NodeKind, Surroundings};
+use crate::{system, toolchains};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Everything that decides what a command may do. It cannot be built invalid.
+#[derive(Debug, Clone, Serialize)]
+pub struct Policy {
+    /// Whether there is a sandbox at all.
+    pub confinement: Confinement,
+    /// The program and its arguments.
+    #[serde(serialize_with = "lossy")]
+    pub command: Vec<OsString>,
+    /// The directory to run in, canonical.
+    pub cwd: PathBuf,
+    /// The home directory, canonical, if there is one.
+    pub home: Option<PathBuf>,
+    /// The file rules.
+    pub files: FileRules,
+    /// Writable directories that begin empty and are gone afterwards.
+    pub scratch: Vec<Scratch>,
+    /// Symbolic links on the way to granted paths, which exist inside as they do outside.
+    pub links: Vec<Link>,
+    /// Host sockets that may be connected to.
+    pub sockets: Vec<SocketGrant>,
+    /// Names whose appearance is reported.
+    pub watched: Vec<Watched>,
+    /// The whole environment of the command.
+    pub environment: Vec<Variable>,
+    /// Bounds of time, memory and the like.
+    pub limits: Limits,
+    /// Refuse to run with any degradation.
+    pub strict: bool,
+    /// Descriptors above 2 that the command keeps.
+    pub keep_fds: Vec<i32>,
+    /// What the caller should know about how the request was understood.
+    pub notes: Vec<Note>,
+}
+
+/// Whether the command is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confinement {
+    /// By every layer.
+    Sandbox,
+    /// By none, because this flag said so.
+    None(Origin),
+}
+
+/// A writable directory of the sandbox's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scratch {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is for.
+    pub kind: ScratchKind,
+}
+
+/// What a [`Scratch`] directory stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScratchKind {
+    /// The home directory.
+    Home,
+    /// A directory for temporary files.
+    Temporary,
+}
+
+/// A host socket that the command may connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SocketGrant {
+    /// Its canonical path.
+    pub path: PathBuf,
+    /// The flag.
+    pub origin: Origin,
+}
+
+/// Something that the caller should know, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What.
+    pub text: String,
+    /// The flag that changes it.
+    pub hint: String,
+}
+
+impl Policy {
+    /// Understands `request` in its surroundings. Links are followed here and never again.
+    ///
+    /// # Errors
+    /// Every way in which a request cannot be held as it was meant; see [`PolicyError`].
+    pub fn resolve(request: &Request, surroundings: &Surroundings<'_>) -> Result<Self, PolicyError> {
+        check_conflicts(request)?;
+        if request.command.is_empty() {
+            return Err(PolicyError::NoCommand);
+        }
+        check_keep_fds(&request.keep_fds)?;
+        let mut resolver = Resolver::new(surroundings)?;
+        let cwd = resolver.cwd(request.cwd.as_deref())?;
+        let confinement = confinement(request);
+        let mut policy = Self {
+            environment: environment::build(request, surroundings)?,
+            limits: limits(request, surroundings),
+            command: request.command.clone(),
+            strict: request.strict,
+            keep_fds: request.keep_fds.clone(),
+            home: resolver.home.clone(),
+            cwd,
+            confinement,
+            files: FileRules::default(),
+            scratch: Vec::new(),
+            links: Vec::new(),
+            sockets: Vec::new(),
+            watched: Vec::new(),
+            notes: Vec::new(),
+        };
+        if policy.confinement != Confinement::Sandbox {
+            return Ok(policy);
+        }
+        resolver.grant_defaults(&policy.cwd)?;
+        resolver.grant_requested(request)?;
+        resolver.protect();
+        policy.sockets = resolver.sockets(&request.allow_socket)?;
+        if request.share_tmp {
+            resolver.share_tmp()?;
+        }
+        policy.files = FileRules::new(std::mem::take(&mut resolver.rules));
+        policy.scratch = resolver.scratch(&policy.files, request.share_tmp);
+        check_denies(&policy, &resolver.denied, surroundings)?;
+        check_cut_outs(&policy.files)?;
+        policy.watched = watched(std::mem::take(&mut resolver.watched), &policy.files);
+        policy.links = resolver.links.into_iter().collect();
+        policy.notes = resolver.notes;
+        policy.check_cwd()?;
+        Ok(policy)
+    }
+
+    /// What the command may do at `path`, which must be canonical: by the rules or in scratch.
+    pub fn granted(&self, path: &Path) -> Option<Access> {
+        if self.is_scratch(path) { Some(Access::Write) } else { self.files.granted(path) }
+    }
+
+    /// Whether `path` is in a scratch directory, and no rule of a nearer tree is about it.
+    pub fn is_scratch(&self, path: &Path) -> bool {
+        let nearest = path.ancestors().find(|path| self.scratch.iter().any(|scratch| scratch.path == *path));
+        nearest.is_some_and(|scratch| {
+            self.files.covering(path).all(|rule| !rule.path.starts_with(scratch) || rule.path == scratch)
+        })
+    }
+
+    fn check_cwd(&self) -> Result<(), PolicyError> {
+        let is_above_something = |path: &Path| path.starts_with(&self.cwd);
+        let exists_inside = self.granted(&self.cwd).is_some()
+            || self.scratch.iter().any(|scratch| is_above_something(&scratch.path))
+            || self.files.iter().any(|rule| rule.effect == Effect::Allow && is_above_something(&rule.path));
+        let denied = self.files.decide(&self.cwd, Access::Read);
+        match denied.rule.filter(|_| !denied.allowed) {
+            Some(rule) => Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: rule.origin.to_string() }),
+            None if exists_inside => Ok(()),
+            None => Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: "nothing grants it".to_owned() }),
+        }
+    }
+}
+
+/// A deny of the caller, as it was written.
+struct Denied {
+    flag: &'static str,
+    spelled: PathBuf,
+    resolved: Resolved,
+}
+
+struct Resolver<'a> {
+    surroundings: &'a Surroundings<'a>,
+    home: Option<PathBuf>,
+    rules: Vec<FileRule>,
+    denied: Vec<Denied>,
+    links: BTreeSet<Link>,
+    watched: Vec<Watched>,
+    notes: Vec<Note>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(surroundings: &'a Surroundings<'a>) -> Result<Self, PolicyError> {
+        let mut links = BTreeSet::new();
+        let home = match surroundings.home {
+            Some(home) => {
+                let found = Resolved::find(home, surroundings.files)?;
+                links.extend(found.links);
+                Some(found.path).filter(|path| path.parent().is_some())
+            }
+            None => None,
+        };
+        let (rules, denied, watched, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { surroundings, home, rules, denied, links, watched, notes })
+    }
+
+    fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
+        let path = match wanted {
+            Some(path) => self.spec(path.as_os_str()).path,
+            None => self.surroundings.cwd.to_owned(),
+        };
+        let found = Resolved::find(&path, self.surroundings.files)?;
+        if found.node.as_ref().is_none_or(|node| node.kind != NodeKind::Directory) {
+            return Err(PolicyError::CwdNotADirectory { path });
+        }
+        self.links.extend(found.links);
+        Ok(found.path)
+    }
+
+    fn spec(&self, text: &OsStr) -> PathSpec {
+        PathSpec::parse(text, self.surroundings.cwd, self.surroundings.home)
+    }
+
+    fn grant_defaults(&mut self, cwd: &Path) -> Result<(), PolicyError> {
+        let origin = Origin::default_policy("system");
+        for path in system::READABLE {
+            self.grant_default(Path::new(path), Access::Read, &origin)?;
+        }
+        for name in system::ETC {
+            self.grant_default(&Path::new("/etc").join(name), Access::Read, &origin)?;
+        }
+        for path in system::PRIVATE {
+            self.cut_out(Path::new(path), &Origin::default_policy("credentials"));
+        }
+        for grant in toolchains::grants(self.surroundings) {
+            let origin = Origin::default_policy(format_args!("toolchain {}", grant.name));
+            self.grant_default(&grant.path, Access::Read, &origin)?;
+            for path in &grant.cut {
+                self.cut_out(path, &Origin::default_policy(format_args!("credentials of {}", grant.name)));
+            }
+        }
+        self.grant_cwd(cwd)
+    }
+
+    fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
+        if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
+            let hint = format!("allow it with `--allow-read={}`", cwd.display());
+            let what = if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
+            self.notes.push(Note {
+                text: format!("the current directory `{}` {what} and is not readable by default", cwd.display()),
+                hint,
+            });
+            return Ok(());
+        }
+        if system::SPECIAL.iter().any(|special| cwd.starts_with(special)) {
+            return Ok(());
+        }
+        self.grant_default(cwd, Access::Read, &Origin::default_policy("current directory"))?;
+        if let Some(repository) = protected::linked_worktree(cwd, self.surroundings.files) {
+            let origin = Origin::default_policy("repository of this worktree");
+            self.grant_default(&repository, Access::Read, &origin)?;
+        }
+        Ok(())
+    }
+
+    /// Grants what exists; a system directory that this machine does not have is no rule.
+    fn grant_default(&mut self, path: &Path, access: Access, origin: &Origin) -> Result<(), PolicyError> {
+        let found = match Resolved::find(path, self.surroundings.files) {
+            Ok(found) => found,
+            Err(PolicyError::Path { .. } | PolicyError::LinkLoop { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let is_special = system::SPECIAL.iter().any(|special| found.path.starts_with(special));
+        if found.node.is_none() || is_special || found.path.parent().is_none() {
+            return Ok(());
+        }
+        // A toolchain moved to the home directory itself by a link would show all of it.
+        if self.home.as_ref().is_some_and(|home| home.starts_with(&found.path)) {
+            return Ok(());
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Allow, access, RuleSource::BuiltIn, origin.clone());
+        Ok(())
+    }
+
+    fn cut_out(&mut self, path: &Path, origin: &Origin) {
+        if let Ok(found) = Resolved::find(path, self.surroundings.files) {
+            self.push(&found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
+        }
+    }
+
+    fn push(&mut self, found: &Resolved, effect: Effect, access: Access, source: RuleSource, origin: Origin) {
+        let state = PathState::from(&found.node);
+        self.rules.push(FileRule { path: found.path.clone(), effect, access, source, origin, state });
+    }
+
+    fn grant_requested(&mut self, request: &Request) -> Result<(), PolicyError> {
+        let allows = [
+            ("--allow-read", Access::Read, &request.allow_read),
+            ("--allow-write", Access::Write, &request.allow_write),
+        ];
+        for (flag, access, lists) in allows {
+            for list in lists {
+                match list {
+                    PathList::All => self.allow(flag, access, OsStr::new("/"), Origin::flag(flag, None))?,
+                    PathList::Listed(text) => self.allow_list(flag, access, text)?,
+                }
+            }
+        }
+        let denies =
+            [("--deny-read", Access::Read, &request.deny_read), ("--deny-write", Access::Write, &request.deny_write)];
+        for (flag, access, lists) in denies {
+            for list in lists {
+                let items = split_list(list);
+                if items.is_empty() {
+                    return Err(PolicyError::EmptyDeny { flag });
+                }
+                for item in items {
+                    self.deny(flag, access, &item)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A value that names an existing path as a whole is that path, so that a comma in a name just works. This
+    /// is safe for an allow only: a workspace must not be able to switch a deny off by creating a file.
+    fn allow_list(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+        let items = split_list(text);
+        let first_error = items.iter().find_map(|item| self.allow(flag, access, item, Origin::flag(flag, Some(item))).err());
+        match first_error {
+            Some(PolicyError::Missing { path, .. }) if items.len() > 1 => {
+                let whole = self.allow(flag, access, text, Origin::flag(flag, Some(text)));
+                whole.map_err(|_| PolicyError::Missing { flag, path, comma: true })
+            }
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn allow(&mut self, flag: &'static str, access: Access, text: &OsStr, origin: Origin) -> Result<(), PolicyError> {
+        let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
+        if found.node.is_none() {
+            return match spec.optional {
+                true => Ok(()),
+                false => Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+            };
+        }
+        let is_device = found.node.as_ref().is_some_and(|node| node.kind == NodeKind::Special);
+        for own in system::SPECIAL {
+            let fits = match *own {
+                "/dev" => is_device,
+                "/sys" => access == Access::Read,
+                _ => false,
+            };
+            if found.path.starts_with(own) && !fits {
+                return Err(PolicyError::Special { flag, path: spec.path, own });
+            }
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Allow, access, RuleSource::User, origin.clone());
+        if access == Access::Write
+            && let Some(repository) = protected::linked_worktree(&found.path, self.surroundings.files)
+        {
+            let repository = Resolved::find(&repository, self.surroundings.files)?;
+            self.push(&repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
+        }
+        Ok(())
+    }
+
+    fn deny(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+        let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
+        if found.node.is_none() && spec.optional {
+            return Ok(());
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Deny, access, RuleSource::User, Origin::flag(flag, Some(text)));
+        self.denied.push(Denied { flag, spelled: spec.path, resolved: found });
+        Ok(())
+    }
+
+    /// A name with a `*` or `?` in it that exists is that name. Other patterns are refused: the kernel compares
+    /// no patterns, and expanding one now would not cover a file that is created later.
+    fn look_up(&self, flag: &'static str, text: &OsStr) -> Result<Option<(PathSpec, Resolved)>, PolicyError> {
+        let literal = self.surroundings.cwd.join(text);
+        let mut spec = self.spec(text);
+        if spec.optional && self.surroundings.files.node(&literal).is_ok() {
+            spec = PathSpec { path: literal, optional: false };
+        }
+        let found = Resolved::find(&spec.path, self.surroundings.files)?;
+        if spec.is_glob() && found.node.is_none() {
+            return Err(PolicyError::Glob { flag, path: spec.path });
+        }
+        Ok(Some((spec, found)))
+    }
+
+    /// Files that others will run stay unchanged in every tree that the caller made writable.
+    fn protect(&mut self) {
+        let is_tree = |rule: &&FileRule| {
+            rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
+        };
+        let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
+        for tree in trees {
+            let found = protected::find(&tree, self.surroundings.files);
+            for (path, obeyed_by) in found.existing {
+                let Ok(resolved) = Resolved::find(&path, self.surroundings.files) else { continue };
+                if resolved.node.is_some() {
+                    let origin = Origin::default_policy(format_args!("obeyed by {obeyed_by}"));
+                    self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
+                }
+            }
+            self.watched.extend(found.absent);
+        }
+    }
+
+    fn sockets(&mut self, lists: &[OsString]) -> Result<Vec<SocketGrant>, PolicyError> {
+        let flag = "--allow-socket";
+        let mut sockets = Vec::new();
+        for item in lists.iter().flat_map(|list| split_list(list)) {
+            let Some((spec, found)) = self.look_up(flag, &item)? else { continue };
+            match found.node.as_ref().map(|node| node.kind) {
+                Some(NodeKind::Socket) => {
+                    self.links.extend(found.links);
+                    sockets.push(SocketGrant { path: found.path, origin: Origin::flag(flag, Some(&item)) });
+                }
+                Some(_) => return Err(PolicyError::NotASocket { flag, path: spec.path }),
+                None if spec.optional => {}
+                None => return Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn share_tmp(&mut self) -> Result<(), PolicyError> {
+        for path in TEMPORARY {
+            let found = Resolved::find(Path::new(path), self.surroundings.files)?;
+            if found.node.is_some() {
+                let origin = Origin::Flag("--share-tmp".to_owned());
+                self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// The home directory and the directories for temporary files, unless a rule is about the very same place. A
+    /// grant of a tree above the home directory shows the real one; temporary files stay private even then.
+    fn scratch(&mut self, rules: &FileRules, share_tmp: bool) -> Vec<Scratch> {
+        let mut scratch: Vec<Scratch> = Vec::new();
+        let is_granted = |path: &Path| rules.covering(path).any(|rule| rule.source == RuleSource::User);
+        if let Some(home) = self.home.clone().filter(|home| !is_granted(home)) {
+            scratch.push(Scratch { path: home, kind: ScratchKind::Home });
+        }
+        let shared: &[&str] = if share_tmp { &[] } else { TEMPORARY };
+        let named = ["TMPDIR", "TMP", "TEMP"].into_iter().filter_map(|name| self.surroundings.var(name));
+        let named = named.map(Path::new).filter(|path| path.is_absolute());
+        let candidates = shared.iter().map(Path::new).map(|path| (path, false)).chain(named.map(|path| (path, true)));
+        for (spelled, is_variable) in candidates {
+            let Ok(found) = Resolved::find(spelled, self.surroundings.files) else { continue };
+            let path = &found.path;
+            let names_it = |rule: &FileRule| rule.source == RuleSource::User && rule.path == *path;
+            let is_taken = path.parent().is_none()
+                || rules.covering(path).any(names_it)
+                || scratch.iter().any(|other| path.starts_with(&other.path))
+                || self.home.as_ref().is_some_and(|home| home.starts_with(path))
+                || system::READABLE.iter().chain(system::SPECIAL).any(|own| path.starts_with(own));
+            // A grant of the caller around `TMPDIR`, such as the project, already makes it what it shall be.
+            let serves_already = is_variable && rules.granted(path) == Some(Access::Write);
+            if !is_taken && !serves_already {
+                self.links.extend(found.links);
+                scratch.push(Scratch { path: found.path, kind: ScratchKind::Temporary });
+            }
+        }
+        scratch.push(Scratch { path: PathBuf::from("/dev/shm"), kind: ScratchKind::Temporary });
+        scratch
+    }
+}
+
+fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
+    let conflict = |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
+    let open = match (request.allow_all, request.no_sandbox) {
+        (true, true) => return conflict("--allow-all", "--no-sandbox"),
+        (true, false) => "--allow-all",
+        (false, true) => "--no-sandbox",
+        (false, false) => return Ok(()),
+    };
+    let closing = [
+        ("--deny-read", !request.deny_read.is_empty()),
+        ("--deny-write", !request.deny_write.is_empty()),
+        ("--deny-env", !request.deny_env.is_empty()),
+        ("--strict-sandbox", request.strict),
+        ("--scratch-size", request.scratch_size.is_some()),
+    ];
+    match closing.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => conflict(open, flag),
+        None => Ok(()),
+    }
+}
+
+fn check_keep_fds(fds: &[i32]) -> Result<(), PolicyError> {
+    match fds.iter().find(|fd| **fd < 3) {
+        Some(fd) => Err(PolicyError::KeepFd { fd: *fd, reason: "0, 1 and 2 are always kept" }),
+        None => Ok(()),
+    }
+}
+
+fn confinement(request: &Request) -> Confinement {
+    if request.allow_all {
+        Confinement::None(Origin::Flag("--allow-all".to_owned()))
+    } else if request.no_sandbox {
+        Confinement::None(Origin::Flag("--no-sandbox".to_owned()))
+    } else {
+        Confinement::Sandbox
+    }
+}
+
+fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
+    let scratch = DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20);
+    Limits {
+        timeout: request.timeout,
+        memory: request.memory,
+        cpus: request.cpus,
+        pids: request.pids,
+        file_size: request.file_size,
+        open_files: request.open_files,
+        scratch: request.scratch_size.unwrap_or(ByteSize::new(scratch)),
+    }
+}
+
+/// Refuses a deny that the mounts could not hold, by its name.
+fn check_denies(policy: &Policy, denied: &[Denied], surroundings: &Surroundings<'_>) -> Result<(), PolicyError> {
+    let rules = &policy.files;
+    for Denied { flag, spelled, resolved } in denied {
+        let path = &resolved.path;
+        // What would be granted here if this rule were not: that of the nearest existing directory above.
+        let existing = path.ancestors().skip(1).find(|parent| surroundings.files.node(parent).is_ok());
+        let parent = existing.unwrap_or(Path::new("/")).to_owned();
+        let around = rules.granted(&parent);
+        match &resolved.node {
+            None => {
+                if system::SPECIAL.iter().any(|own| path.starts_with(own)) {
+                    return Err(PolicyError::AbsentInSpecial { flag, path: path.clone(), parent });
+                }
+                if around == Some(Access::Write) && !policy.is_scratch(&parent) {
+                    return Err(PolicyError::AbsentInWritable { flag, path: path.clone(), parent });
+                }
+            }
+            Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {
+                return Err(PolicyError::HardLinked { flag, path: path.clone(), links: node.links });
+            }
+            Some(_) => {}
+        }
+        let link = resolved.links.last().filter(|_| resolved.ends_in_link(spelled));
+        let link_directory = link.and_then(|link| link.path.parent());
+        if link_directory.is_some_and(|directory| rules.granted(directory) == Some(Access::Write)) {
+            return Err(PolicyError::ReplaceableLink { flag, path: spelled.clone(), target: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A cut-out that hides is a cover over a whole file or directory; it has no window.
+fn check_cut_outs(rules: &FileRules) -> Result<(), PolicyError> {
+    let allows = rules.iter().filter(|rule| rule.source == RuleSource::User && rule.effect == Effect::Allow);
+    for rule in allows {
+        let cut = rules.covering(&rule.path).find(|other| other.is_cut_out() && other.access == Access::Read);
+        if let Some(cut) = cut {
+            let flag = if rule.access == Access::Write { "--allow-write" } else { "--allow-read" };
+            return Err(PolicyError::InsideCutOut { flag, path: rule.path.clone(), cut: cut.path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A new repository is reported once and not by each of its files, and what cannot be created is not watched.
+fn watched(mut watched: Vec<Watched>, rules: &FileRules) -> Vec<Watched> {
+    watched.retain(|item| rules.granted(&item.path) == Some(Access::Write));
+    watched.sort();
+    watched.dedup();
+    watched
+}
+
+fn lossy<S: serde::Serializer>(words: &[OsString], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(words.iter().map(|word| word.to_string_lossy()))
+}
+
+/// Where programs put temporary files.
+const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
+
+/// As much as a package manager's cache needs, unless that is more than half of the memory.
+const DEFAULT_SCRATCH: u64 = 2 << 30;
+
+#[cfg(test)]
+mod tests;

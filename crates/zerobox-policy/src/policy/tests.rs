@@ -1,0 +1,118 @@
+use super::*;
+use crate::paths::fake::FakeFiles;
+use crate::request::EnvList;
+
+const HOST: &[&str] = &[
+    "/usr/bin/", "/bin -> usr/bin", "/etc/passwd", "/etc/shadow", "/tmp/", "/var/tmp/", "/dev/null", "/proc/", "/sys/",
+    "/home/u/.ssh/id", "/home/u/p/.env", "/home/u/p/.git/config", "/home/u/p/.git/hooks/", "/home/u/p/src/", "/home/u/l -> p",
+];
+
+fn resolve_at(cwd: &str, change: impl FnOnce(&mut Request)) -> Result<Policy, PolicyError> {
+    let files = FakeFiles::new(HOST);
+    let env = [(OsString::from("PATH"), OsString::from("/usr/bin"))];
+    let home = Path::new("/home/u");
+    let surroundings = Surroundings { cwd: Path::new(cwd), env: &env, home: Some(home), memory: 1 << 40, files: &files };
+    let mut request = Request { command: vec!["true".into()], ..Request::default() };
+    change(&mut request);
+    Policy::resolve(&request, &surroundings)
+}
+
+fn resolve(change: impl FnOnce(&mut Request)) -> Result<Policy, PolicyError> {
+    resolve_at("/home/u/p", change)
+}
+
+fn listed(text: &str) -> Vec<PathList> {
+    vec![PathList::Listed(text.into())]
+}
+
+fn granted(policy: &Policy, path: &str) -> Option<Access> {
+    policy.granted(Path::new(path))
+}
+
+#[test]
+fn the_default_policy() {
+    let policy = resolve(|_| ()).unwrap();
+    assert_eq!(granted(&policy, "/usr/bin/env"), Some(Access::Read));
+    assert_eq!(granted(&policy, "/etc/passwd"), Some(Access::Read));
+    assert_eq!(granted(&policy, "/etc/shadow"), None);
+    assert_eq!(granted(&policy, "/home/u/p/src"), Some(Access::Read));
+    assert_eq!(granted(&policy, "/tmp/x"), Some(Access::Write));
+    assert_eq!(granted(&policy, "/home/u/.npm"), Some(Access::Write), "the private home");
+    assert_eq!(policy.files.granted(Path::new("/home/u/.ssh/id")), None);
+    assert_eq!(granted(&policy, "/var/lib"), None);
+    assert!(policy.links.iter().any(|link| link.path == Path::new("/bin")));
+    assert!(policy.notes.is_empty());
+}
+
+#[test]
+fn home_as_current_directory_is_not_granted_and_said() {
+    for cwd in ["/home/u", "/home", "/"] {
+        let policy = resolve_at(cwd, |_| ()).unwrap();
+        assert_eq!(policy.files.granted(Path::new("/home/u/.ssh/id")), None, "{cwd}");
+        assert_eq!(policy.notes.len(), 1, "{cwd}");
+    }
+}
+
+#[test]
+fn links_are_judged_at_their_end() {
+    let policy = resolve(|request| request.allow_write = listed("/home/u/l")).unwrap();
+    assert_eq!(granted(&policy, "/home/u/p/src"), Some(Access::Write));
+    assert!(policy.links.iter().any(|link| link.path == Path::new("/home/u/l")));
+}
+
+#[test]
+fn files_that_others_run_stay_read_only_until_named() {
+    let policy = resolve(|request| request.allow_write = listed(".")).unwrap();
+    assert_eq!(granted(&policy, "/home/u/p/.git/hooks/x"), Some(Access::Read));
+    assert_eq!(granted(&policy, "/home/u/p/.git/index"), Some(Access::Write));
+    assert!(policy.watched.iter().any(|watched| watched.path == Path::new("/home/u/p/.envrc")));
+    let policy = resolve(|request| request.allow_write = listed(".,.git/hooks")).unwrap();
+    assert_eq!(granted(&policy, "/home/u/p/.git/hooks/x"), Some(Access::Write));
+    assert_eq!(granted(&policy, "/home/u/p/.git/config"), Some(Access::Read));
+}
+
+#[test]
+fn what_cannot_be_held_is_refused_by_name() {
+    let deny = |deny: &str, write: &str| {
+        resolve(|request| {
+            request.deny_read = vec![deny.into()];
+            request.allow_write = listed(write);
+        })
+    };
+    assert!(matches!(deny("./later", "."), Err(PolicyError::AbsentInWritable { .. })));
+    assert!(deny("./later?", ".").is_ok());
+    assert!(deny("./later", "./src").is_ok(), "nobody inside can create it");
+    assert!(matches!(deny("**/.env", "."), Err(PolicyError::Glob { .. })));
+    assert!(matches!(deny("", "."), Err(PolicyError::EmptyDeny { .. })));
+    assert!(matches!(deny("/home/u/l", "/home/u"), Err(PolicyError::ReplaceableLink { .. })));
+    assert!(matches!(resolve(|r| r.allow_read = listed("./none")), Err(PolicyError::Missing { .. })));
+    assert!(resolve(|r| r.allow_read = listed("./none?")).is_ok());
+    assert!(matches!(resolve(|r| r.allow_write = listed("/proc")), Err(PolicyError::Special { .. })));
+    assert!(matches!(resolve(|r| r.allow_write = listed("/dev")), Err(PolicyError::Special { .. })));
+}
+
+#[test]
+fn an_empty_list_is_not_all() {
+    let policy = resolve(|request| request.allow_read = listed("")).unwrap();
+    assert_eq!(policy.files.granted(Path::new("/home/u/.ssh/id")), None);
+}
+
+#[test]
+fn allow_all_contradicts_a_deny_and_both_are_named() {
+    let error = resolve(|request| {
+        request.allow_all = true;
+        request.deny_read = vec!["x".into()];
+    });
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("--allow-all") && text.contains("--deny-read"), "{text}");
+    assert!(resolve(|request| request.allow_env = vec![EnvList::All]).is_ok());
+}
+
+#[test]
+fn a_grant_above_home_shows_the_real_home_but_not_the_real_tmp() {
+    let policy = resolve(|request| request.allow_read = vec![PathList::All]).unwrap();
+    assert_eq!(policy.files.granted(Path::new("/home/u/.ssh/id")), Some(Access::Read));
+    assert!(policy.scratch.iter().all(|scratch| scratch.kind == ScratchKind::Temporary));
+    assert!(policy.scratch.iter().any(|scratch| scratch.path == Path::new("/tmp")));
+    assert_eq!(policy.files.granted(Path::new("/etc/shadow")), None, "a cut-out holds until it is named");
+}

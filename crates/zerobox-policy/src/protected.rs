@@ -1,0 +1,289 @@
+//! Files that others will run: programs outside the sandbox obey them without being asked.
+
+use crate::surroundings::{Files, NodeKind};
+use serde::Serialize;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// A name in a writable tree that does not exist yet. If it does at the end of the run, the report says so.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Watched {
+    /// The path.
+    pub path: PathBuf,
+    /// Who obeys it.
+    pub obeyed_by: &'static str,
+    /// Where it pointed at the start, if it was a symbolic link.
+    pub link: Option<PathBuf>,
+}
+
+/// What the table says of one writable tree.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What exists: to be protected from writes.
+    pub(crate) existing: Vec<(PathBuf, &'static str)>,
+    /// What does not: to be looked at in the end.
+    pub(crate) absent: Vec<Watched>,
+}
+
+/// Looks for the table's files in the writable tree `root`, at the places where they are obeyed: at the root
+/// itself, in its git repository, and in that one's submodules and worktrees. It never walks the tree.
+pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
+    let mut found = Found::default();
+    for (name, obeyed_by) in TABLE {
+        for path in places(root, Path::new(name)) {
+            note(&mut found, path, obeyed_by, files);
+        }
+    }
+    for repository in repositories(root, files) {
+        for (name, obeyed_by) in REPOSITORY {
+            note(&mut found, repository.join(name), obeyed_by, files);
+        }
+    }
+    found.existing.sort();
+    found.existing.dedup();
+    found.absent.sort();
+    found.absent.dedup();
+    found
+}
+
+/// The git directories that git itself would use for the tree `root`: its own, and those of submodules and
+/// linked worktrees, which it keeps inside its own.
+fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
+    let own = root.ancestors().find(|path| path.ends_with(".git")).map(Path::to_owned);
+    let mut repositories = vec![own.unwrap_or_else(|| git_directory(root, files))];
+    if let Some(common) = linked_worktree(root, files) {
+        repositories.push(common);
+    }
+    for common in repositories.clone() {
+        let worktrees = common.join("worktrees");
+        repositories.extend(files.names(&worktrees).into_iter().map(|name| worktrees.join(name)));
+        add_modules(&mut repositories, &common.join("modules"), MODULE_DEPTH, files);
+    }
+    repositories
+}
+
+/// A submodule's directory is named after its path, so it may be nested.
+fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, files: &dyn Files) {
+    for name in files.names(directory) {
+        let module = directory.join(name);
+        if files.node(&module.join("HEAD")).is_ok() {
+            add_modules(repositories, &module.join("modules"), depth.saturating_sub(1), files);
+            repositories.push(module);
+        } else if depth > 0 {
+            add_modules(repositories, &module, depth - 1, files);
+        }
+    }
+}
+
+/// `root/.git`, or what it points to when it is the file of a submodule or of a linked worktree.
+pub(crate) fn git_directory(root: &Path, files: &dyn Files) -> PathBuf {
+    let git = root.join(".git");
+    let pointer = files.node(&git).is_ok_and(|node| node.kind == NodeKind::File).then(|| files.text(&git)).flatten();
+    match pointer.as_deref().and_then(|text| text.strip_prefix("gitdir:")) {
+        Some(target) => lexical(&root.join(target.trim())),
+        None => git,
+    }
+}
+
+/// The repository that `root` is a linked worktree of, if that repository says the same.
+///
+/// The file `root/.git` is the workspace's word and alone worth nothing: it may name any directory. The
+/// repository's own `worktrees/NAME/gitdir` has to point back (gitrepository-layout(5)), which somebody who
+/// can only write the workspace cannot arrange.
+pub(crate) fn linked_worktree(root: &Path, files: &dyn Files) -> Option<PathBuf> {
+    let own = git_directory(root, files);
+    let worktrees = own.parent().filter(|parent| parent.ends_with(".git/worktrees"))?;
+    let back = files.text(&own.join("gitdir"))?;
+    let points_back = crate::paths::Resolved::find(&own.join(back.trim()), files).ok()?.path == root.join(".git");
+    let common = worktrees.parent().filter(|_| points_back)?;
+    let resolved = crate::paths::Resolved::find(common, files).ok()?;
+    (resolved.node?.kind == NodeKind::Directory).then_some(resolved.path)
+}
+
+/// Where `name` of the table is in relation to `root`: below it, or, if `root` is itself the beginning of such
+/// a name (a grant of `.vscode`), what remains.
+fn places(root: &Path, name: &Path) -> Vec<PathBuf> {
+    let mut places = vec![root.join(name)];
+    let parts: Vec<_> = name.iter().collect();
+    for taken in 1..parts.len() {
+        let (head, tail): (PathBuf, PathBuf) = (parts[..taken].iter().collect(), parts[taken..].iter().collect());
+        if root.ends_with(&head) {
+            places.push(root.join(tail));
+        }
+    }
+    places
+}
+
+fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn Files) {
+    match files.node(&path).map(|node| node.kind) {
+        Ok(NodeKind::Symlink) => {
+            let link = files.link_target(&path).ok();
+            found.absent.push(Watched { path: path.clone(), obeyed_by, link });
+            found.existing.push((path, obeyed_by));
+        }
+        Ok(_) => found.existing.push((path, obeyed_by)),
+        Err(_) => found.absent.push(Watched { path, obeyed_by, link: None }),
+    }
+}
+
+fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// The rows for a project that has an entry of this name, as paths from the project's directory: what to look at when
+/// the name is met in a nested one.
+pub fn obeyed_names(name: &OsStr) -> impl Iterator<Item = (PathBuf, &'static str)> {
+    let repository = REPOSITORY.iter().map(|(path, by)| (Path::new(".git").join(path), *by));
+    let rows = TABLE.iter().map(|(path, by)| (PathBuf::from(path), *by)).chain(repository);
+    rows.filter(move |(path, _)| path.iter().next() == Some(name))
+}
+
+const MODULE_DEPTH: usize = 3;
+
+/// Names below a writable tree, and who obeys them. The list is open-ended: what is not in it is not
+/// protected, and the documentation says so.
+pub(crate) const TABLE: &[(&str, &str)] = &[
+    (".bashrc", "bash"),
+    (".bash_profile", "bash"),
+    (".bash_login", "bash"),
+    (".bash_logout", "bash"),
+    (".bash_aliases", "bash"),
+    (".profile", "login shells"),
+    (".zshrc", "zsh"),
+    (".zshenv", "zsh"),
+    (".zprofile", "zsh"),
+    (".zlogin", "zsh"),
+    (".zlogout", "zsh"),
+    (".kshrc", "ksh"),
+    (".cshrc", "csh"),
+    (".tcshrc", "csh"),
+    (".config/fish", "fish"),
+    (".inputrc", "readline"),
+    (".tmux.conf", "tmux"),
+    (".config/tmux", "tmux"),
+    (".screenrc", "screen"),
+    (".vimrc", "vim"),
+    (".vim", "vim"),
+    (".exrc", "vim"),
+    (".nvimrc", "vim"),
+    (".nvim.lua", "neovim"),
+    (".config/nvim", "neovim"),
+    (".emacs", "emacs"),
+    (".emacs.d", "emacs"),
+    (".dir-locals.el", "emacs"),
+    (".gdbinit", "gdb"),
+    (".lldbinit", "lldb"),
+    (".gitconfig", "git"),
+    (".config/git", "git"),
+    (".ssh", "ssh"),
+    (".gnupg", "gpg"),
+    (".xinitrc", "X11"),
+    (".xprofile", "X11"),
+    (".xsessionrc", "X11"),
+    (".pam_environment", "pam"),
+    (".config/autostart", "the desktop"),
+    (".config/environment.d", "systemd"),
+    (".config/systemd", "systemd"),
+    (".config/plasma-workspace", "the desktop"),
+    (".local/share/applications", "the desktop"),
+    (".local/share/systemd", "systemd"),
+    (".config/zerobox", "zerobox"),
+    (".envrc", "direnv"),
+    (".direnv", "direnv"),
+    (".mise.toml", "mise"),
+    ("mise.toml", "mise"),
+    (".husky", "git hooks"),
+    (".githooks", "git hooks"),
+    ("lefthook.yml", "git hooks"),
+    (".vscode/tasks.json", "VS Code"),
+    (".vscode/settings.json", "VS Code"),
+    (".vscode/launch.json", "VS Code"),
+    (".vscode/mcp.json", "VS Code"),
+    (".devcontainer", "VS Code"),
+    (".devcontainer.json", "VS Code"),
+    (".zed/tasks.json", "Zed"),
+    (".zed/settings.json", "Zed"),
+    (".idea", "JetBrains"),
+    (".run", "JetBrains"),
+    (".fleet", "JetBrains"),
+    (".mcp.json", "coding agents"),
+    (".claude/settings.json", "Claude Code"),
+    (".claude/settings.local.json", "Claude Code"),
+    (".claude/hooks", "Claude Code"),
+    (".claude/commands", "Claude Code"),
+    (".claude/agents", "Claude Code"),
+    (".claude/skills", "Claude Code"),
+    (".claude.json", "Claude Code"),
+    (".codex", "Codex"),
+    (".gemini", "Gemini CLI"),
+    (".cursor/mcp.json", "Cursor"),
+    (".cursor/hooks.json", "Cursor"),
+    (".cursor/hooks", "Cursor"),
+    (".cursor/cli.json", "Cursor"),
+    (".cursor/environment.json", "Cursor"),
+    (".windsurf", "Windsurf"),
+    (".opencode", "OpenCode"),
+    ("opencode.json", "OpenCode"),
+    (".aider.conf.yml", "aider"),
+    (".continue", "Continue"),
+    (".roo", "Roo Code"),
+    (".amazonq", "Amazon Q"),
+    (".github/copilot", "Copilot"),
+    ("zerobox.toml", "zerobox"),
+];
+
+/// Names in a git directory that make git run a program, or that point it to another configuration.
+pub(crate) const REPOSITORY: &[(&str, &str)] = &[
+    ("hooks", "git"),
+    ("config", "git"),
+    ("config.worktree", "git"),
+    ("commondir", "git"),
+    ("gitdir", "git"),
+    ("info/attributes", "git"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::fake::FakeFiles;
+
+    fn existing(root: &str, entries: &[&str]) -> Vec<String> {
+        let found = find(Path::new(root), &FakeFiles::new(entries));
+        found.existing.into_iter().map(|(path, _)| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn what_exists_is_protected_and_the_rest_is_watched() {
+        let entries = ["/p/.git/HEAD", "/p/.git/config", "/p/.git/hooks/", "/p/.envrc"];
+        assert_eq!(existing("/p", &entries), ["/p/.envrc", "/p/.git/config", "/p/.git/hooks"]);
+        let found = find(Path::new("/p"), &FakeFiles::new(&entries));
+        assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.mcp.json")));
+        assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.git/commondir")));
+    }
+
+    #[test]
+    fn a_grant_of_part_of_a_name_protects_the_rest() {
+        assert_eq!(existing("/p/.vscode", &["/p/.vscode/tasks.json"]), ["/p/.vscode/tasks.json"]);
+        assert_eq!(existing("/p/.git", &["/p/.git/config"]), ["/p/.git/config"]);
+    }
+
+    #[test]
+    fn submodules_and_worktrees_are_known_without_a_walk() {
+        let entries = [
+            "/p/.git/modules/lib/a/HEAD", "/p/.git/modules/lib/a/config", "/p/.git/worktrees/w/gitdir", "/p/.git/config",
+        ];
+        let found = existing("/p", &entries);
+        assert!(found.contains(&"/p/.git/modules/lib/a/config".to_owned()), "{found:?}");
+        assert!(found.contains(&"/p/.git/worktrees/w/gitdir".to_owned()), "{found:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! What was asked for, before anything is known about this machine.
+
+use crate::limits::{ByteSize, Cpus, Timeout};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// One occurrence of a path flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathList {
+    /// The flag without a value: every path.
+    All,
+    /// `=a,b`: the value as it was written.
+    Listed(OsString),
+}
+
+/// One occurrence of an environment flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvList {
+    /// The flag without a value: every variable.
+    All,
+    /// `=A,B_*`: the value as it was written.
+    Listed(String),
+}
+
+/// Everything that a caller may ask for. The default is the default policy.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// The directory to run in; the caller's own if absent.
+    pub cwd: Option<PathBuf>,
+    /// Trees the command may read.
+    pub allow_read: Vec<PathList>,
+    /// Trees the command may not read.
+    pub deny_read: Vec<OsString>,
+    /// Trees the command may write, which implies reading.
+    pub allow_write: Vec<PathList>,
+    /// Trees the command may not write.
+    pub deny_write: Vec<OsString>,
+    /// Host Unix sockets the command may connect to.
+    pub allow_socket: Vec<OsString>,
+    /// Variables to set, as `NAME=VALUE`.
+    pub env: Vec<OsString>,
+    /// Variables to pass on.
+    pub allow_env: Vec<EnvList>,
+    /// Variables not to pass on.
+    pub deny_env: Vec<String>,
+    /// Allow everything.
+    pub allow_all: bool,
+    /// Run without a sandbox.
+    pub no_sandbox: bool,
+    /// Refuse every degradation.
+    pub strict: bool,
+    /// Use the host's `/tmp` and `/var/tmp`.
+    pub share_tmp: bool,
+    /// Total size of all scratch directories.
+    pub scratch_size: Option<ByteSize>,
+    /// Wall-clock limit.
+    pub timeout: Option<Timeout>,
+    /// Memory limit.
+    pub memory: Option<ByteSize>,
+    /// CPU limit.
+    pub cpus: Option<Cpus>,
+    /// Limit of processes and threads.
+    pub pids: Option<u32>,
+    /// Largest file the command may write.
+    pub file_size: Option<ByteSize>,
+    /// Most descriptors a process may have open.
+    pub open_files: Option<u32>,
+    /// Descriptors above 2 that the command keeps.
+    pub keep_fds: Vec<i32>,
+}

@@ -1,0 +1,81 @@
+//! After a run: which files that others will run have appeared?
+
+use rustix::fs::Timespec;
+use rustix::time::ClockId;
+use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use zerobox_policy::{Access, Effect, PathState, Policy, Watched};
+
+/// The moment a run began, on the clock that the kernel stamps files with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    stamp: Timespec,
+    instant: Instant,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self { stamp: rustix::time::clock_gettime(ClockId::RealtimeCoarse), instant: Instant::now() }
+    }
+
+    fn is_before(self, metadata: &std::fs::Metadata) -> bool {
+        (metadata.ctime(), metadata.ctime_nsec()) >= (self.stamp.tv_sec, self.stamp.tv_nsec)
+    }
+}
+
+/// The watched names that exist now or lead elsewhere, and what a look around the writable trees finds.
+pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
+    let has_changed = |watched: &&Watched| match &watched.link {
+        Some(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
+        None => std::fs::symlink_metadata(&watched.path).is_ok(),
+    };
+    let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
+    let is_tree = |rule: &&zerobox_policy::FileRule| {
+        rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
+    };
+    let trees = policy.files.iter().filter(is_tree).map(|rule| rule.path.clone());
+    for path in look_around(trees.collect(), start) {
+        // A repository that is reported as a whole needs no line for each of its files.
+        if !found.iter().any(|watched| path.path.starts_with(&watched.path)) {
+            found.push(path);
+        }
+    }
+    let all = found.clone();
+    found.retain(|watched| !all.iter().any(|other| other.path != watched.path && watched.path.starts_with(&other.path)));
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
+/// that the run took: a large tree is looked at in part, and a short run is not made longer.
+fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
+    let budget = (start.instant.elapsed() / 50).max(Duration::from_micros(200));
+    let until = Instant::now() + budget;
+    let mut found = Vec::new();
+    while let Some(directory) = trees.pop_front() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            for (path, obeyed_by) in zerobox_policy::obeyed_names(&name) {
+                let path = directory.join(path);
+                if std::fs::symlink_metadata(&path).is_ok_and(|metadata| start.is_before(&metadata)) {
+                    found.push(Watched { path, obeyed_by, link: None });
+                }
+            }
+            if name != ".git" && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                trees.push_back(entry.path());
+            }
+        }
+        if Instant::now() > until {
+            break;
+        }
+    }
+    found
+}
+
+/// How a reader knows a path: below the current directory without it.
+pub(crate) fn short(path: &Path, cwd: &Path) -> PathBuf {
+    path.strip_prefix(cwd).map_or_else(|_| path.to_owned(), Path::to_owned)
+}

@@ -1,0 +1,125 @@
+//! The command line: flags in, exit code out.
+
+mod dry_run;
+mod flags;
+mod text;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser};
+use flags::{DryRun, Flags, Shell};
+use std::io::Write;
+use std::process::ExitCode;
+use text::say;
+use zerobox::{Error, Session};
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return misread(&error),
+    };
+    if let Some(shell) = flags.completions {
+        return print(&completions(shell));
+    }
+    if flags.man_page {
+        return print(&man_page());
+    }
+    match run(flags) {
+        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        Err(error) => {
+            say(&error.to_string());
+            if let Some(hint) = error.hint() {
+                say(&format!("hint: {hint}"));
+            }
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))
+        }
+    }
+}
+
+fn run(flags: Flags) -> Result<i32, Error> {
+    let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
+    let session = Session::new(&flags.into_request())?;
+    match dry_run {
+        Some(DryRun::Text) => {
+            print(dry_run::text(&session).as_bytes());
+            return Ok(0);
+        }
+        Some(DryRun::Json) => {
+            print(dry_run::json(&session).as_bytes());
+            return Ok(0);
+        }
+        None => {}
+    }
+    if debug {
+        dry_run::text(&session).lines().for_each(say);
+    }
+    let report = session.run()?;
+    if !quiet {
+        report.lines().iter().for_each(|line| say(line));
+    }
+    Ok(report.exit_code())
+}
+
+/// Help and version are answers, and everything else is an error of one line with a hint.
+fn misread(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return print(error.render().to_string().as_bytes());
+    }
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let argument = |kind| error.get(kind).map(ToString::to_string);
+    let message = match error.kind() {
+        ErrorKind::MissingRequiredArgument => "no command was given".to_owned(),
+        ErrorKind::UnknownArgument => {
+            format!("unknown flag `{}`", argument(ContextKind::InvalidArg).unwrap_or_default())
+        }
+        ErrorKind::NoEquals | ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
+            format!("`{}` needs a value, after a `=`", argument(ContextKind::InvalidArg).unwrap_or_default())
+        }
+        ErrorKind::ValueValidation => {
+            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            format!("{cause} of `{}`", argument(ContextKind::InvalidArg).unwrap_or_default())
+        }
+        _ => first.replace('\'', "`"),
+    };
+    let suggested = argument(ContextKind::SuggestedArg).map(|flag| format!("did you mean `{flag}`?"));
+    let hint = match error.kind() {
+        ErrorKind::MissingRequiredArgument => "put it last: `zerobox -- node app.js`".to_owned(),
+        ErrorKind::UnknownArgument => suggested.unwrap_or_else(|| {
+            "flags of the command go behind `--`: `zerobox -- ls -l`; ours are in `zerobox --help`".to_owned()
+        }),
+        _ => "see `zerobox --help`".to_owned(),
+    };
+    say(&message);
+    say(&format!("hint: {hint}"));
+    ExitCode::from(FAILED)
+}
+
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut Flags::command(), "zerobox", &mut script);
+    script
+}
+
+fn man_page() -> Vec<u8> {
+    let mut page = Vec::new();
+    // Writing to memory does not fail.
+    let _ = clap_mangen::Man::new(Flags::command()).render(&mut page);
+    page
+}
+
+/// Puts data that was asked for on standard output; a reader that left early is no error.
+fn print(data: &[u8]) -> ExitCode {
+    match std::io::stdout().lock().write_all(data) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+const FAILED: u8 = 125;

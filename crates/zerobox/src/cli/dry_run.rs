@@ -1,0 +1,113 @@
+//! `--dry-run`: the policy and the plan, printed from the structures that are enforced.
+
+use std::fmt::Write;
+use zerobox::Session;
+use zerobox_linux::Mount;
+use zerobox_policy::{Confinement, Effect, RuleSource};
+
+/// The plan for programs.
+pub(crate) fn json(session: &Session) -> String {
+    let value = serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan });
+    // A value of `json!` has string keys only, which is all that can fail.
+    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+    text + "\n"
+}
+
+/// The plan for people.
+pub(crate) fn text(session: &Session) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_text(&mut text, session);
+    text
+}
+
+fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
+    let policy = &session.policy;
+    let words: Vec<_> = policy.command.iter().map(|word| word.to_string_lossy()).collect();
+    writeln!(out, "command      {}", words.join(" "))?;
+    writeln!(out, "directory    {}", policy.cwd.display())?;
+    if let Confinement::None(origin) = &policy.confinement {
+        writeln!(out, "sandbox      none ({origin})")?;
+    }
+    for note in &policy.notes {
+        writeln!(out, "note         {}; {}", note.text, note.hint)?;
+    }
+    if let Some(plan) = &session.plan {
+        heading(out, "file system, in this order")?;
+        for mount in &plan.mounts {
+            write_mount(out, mount)?;
+        }
+        heading(out, "file rules (a deny beats every allow)")?;
+        for rule in policy.files.iter().filter(|rule| rule.source == RuleSource::User || rule.effect == Effect::Deny) {
+            let effect = format!("{:?}-{:?}", rule.effect, rule.access).to_lowercase();
+            writeln!(out, "  {effect:<12} {}  ({})", rule.path.display(), rule.origin)?;
+        }
+        heading(out, "reported if they appear (files that others will run)")?;
+        for watched in &policy.watched {
+            writeln!(out, "  {}  ({})", watched.path.display(), watched.obeyed_by)?;
+        }
+        heading(out, &format!("Landlock, ABI {} (everything else is denied)", plan.landlock_abi))?;
+        for rule in &plan.landlock {
+            let rights = format!("{:?}", rule.rights).to_lowercase();
+            writeln!(out, "  {rights:<12} {}", rule.path.display())?;
+        }
+        heading(out, "system calls refused or mediated")?;
+        for entry in &plan.syscalls {
+            writeln!(out, "  {:<20} {}", entry.name, entry.reason)?;
+        }
+        heading(out, "network")?;
+        writeln!(out, "  a loopback of its own, and nothing else  (default)")?;
+        for socket in &policy.sockets {
+            writeln!(out, "  connect      {}  ({})", socket.path.display(), socket.origin)?;
+        }
+    }
+    heading(out, "limits")?;
+    let limits = &policy.limits;
+    writeln!(out, "  scratch      {}", limits.scratch)?;
+    for (name, value) in [
+        ("time", limits.timeout.map(|limit| format!("{:?}", limit.duration()))),
+        ("memory", limits.memory.map(|limit| limit.to_string())),
+        ("cpus", limits.cpus.map(|limit| limit.count().to_string())),
+        ("pids", limits.pids.map(|limit| limit.to_string())),
+        ("file-size", limits.file_size.map(|limit| limit.to_string())),
+        ("open-files", limits.open_files.map(|limit| limit.to_string())),
+    ] {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<12} {value}")?;
+        }
+    }
+    heading(out, "variables (values are not shown)")?;
+    for variable in &policy.environment {
+        writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
+    }
+    for degradation in session.plan.iter().flat_map(|plan| &plan.degradations) {
+        heading(out, "weaker here")?;
+        writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
+    }
+    Ok(())
+}
+
+fn heading(out: &mut String, text: &str) -> std::fmt::Result {
+    writeln!(out, "\n{text}:")
+}
+
+fn write_mount(out: &mut String, mount: &Mount) -> std::fmt::Result {
+    let path = mount.path().display();
+    match mount {
+        Mount::Directory { .. } => writeln!(out, "  directory    {path}"),
+        Mount::File { .. } => writeln!(out, "  mount point  {path}"),
+        Mount::Link { target, .. } => writeln!(out, "  link         {path} -> {}", target.display()),
+        Mount::Bind { access, origin, .. } => {
+            let access = format!("{access:?}").to_lowercase();
+            writeln!(out, "  {access:<12} {path}  ({origin})")
+        }
+        Mount::Node { source, .. } if source == mount.path() => writeln!(out, "  device       {path}"),
+        Mount::Node { source, .. } => writeln!(out, "  device       {path}  (is {})", source.display()),
+        Mount::Pin { .. } => writeln!(out, "  pinned       {path}"),
+        Mount::Cover { origin, .. } => writeln!(out, "  hidden       {path}  ({origin})"),
+        Mount::Scratch { kind, .. } => writeln!(out, "  scratch      {path}  ({})", format!("{kind:?}").to_lowercase()),
+        Mount::Processes { .. } => writeln!(out, "  proc         {path}"),
+        Mount::Terminals { .. } => writeln!(out, "  devpts       {path}"),
+        Mount::Freeze { .. } => writeln!(out, "  read-only    {path}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! The flags. Help, man page and completions are made of this table.
+
+use clap::{Parser, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use zerobox::{ByteSize, Cpus, EnvList, PathList, Request, Timeout};
+
+/// Run any command, denied by default, held by the kernel.
+///
+/// Without a flag the command may read the system directories, the current directory and the toolchains on PATH. It
+/// may write nothing but a private home and temporary files, which are gone afterwards. It has no network but a loopback
+/// of its own, few variables, and sees no other process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zerobox",
+    version,
+    override_usage = "zerobox [FLAGS] [--] COMMAND [ARGUMENTS]...",
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Flags {
+    /// Let the command read these files and directories, or everything
+    ///
+    /// Separate paths with commas; `,,` is a comma in a name. A path that does not exist is an error, unless it ends in
+    /// `?`. Devices, /proc and /sys are never part of a directory that is allowed.
+    #[arg(long, value_name = "PATH,..", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+          help_heading = FILES, value_hint = ValueHint::AnyPath)]
+    allow_read: Vec<OsString>,
+
+    /// Hide these files and directories; beats every allow
+    #[arg(long, value_name = "PATH,..", require_equals = true, help_heading = FILES, value_hint = ValueHint::AnyPath)]
+    deny_read: Vec<OsString>,
+
+    /// Let the command read and write these files and directories, or everything
+    ///
+    /// Files in them that programs outside obey (git hooks, shell start-up files, editor and agent configuration) stay
+    /// read-only until they are named here themselves.
+    #[arg(long, value_name = "PATH,..", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+          help_heading = FILES, value_hint = ValueHint::AnyPath)]
+    allow_write: Vec<OsString>,
+
+    /// Keep these files and directories from being written; beats every allow
+    #[arg(long, value_name = "PATH,..", require_equals = true, help_heading = FILES, value_hint = ValueHint::AnyPath)]
+    deny_write: Vec<OsString>,
+
+    /// Use the host's /tmp and /var/tmp
+    #[arg(long, help_heading = FILES, overrides_with = "private_tmp")]
+    share_tmp: bool,
+
+    /// Use a /tmp and /var/tmp of the run's own (the default)
+    #[arg(long, help_heading = FILES, overrides_with = "share_tmp")]
+    private_tmp: bool,
+
+    /// Bound the private home and all temporary files together [default: 2G, at most half of the memory]
+    #[arg(long, value_name = "SIZE", help_heading = FILES)]
+    scratch_size: Option<ByteSize>,
+
+    /// Run in this directory, which takes the place of the current one
+    #[arg(short = 'C', long, value_name = "DIR", help_heading = FILES, value_hint = ValueHint::DirPath)]
+    cwd: Option<PathBuf>,
+
+    /// Set a variable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = ENVIRONMENT)]
+    env: Vec<OsString>,
+
+    /// Pass these variables on, or all of them; `*` stands for any text
+    ///
+    /// Variables that make a loader or an interpreter run code (LD_PRELOAD, NODE_OPTIONS, ...) pass only when they are
+    /// named exactly.
+    #[arg(long, value_name = "NAME,..", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+          help_heading = ENVIRONMENT)]
+    allow_env: Vec<String>,
+
+    /// Hold these variables back; beats every allow
+    #[arg(long, value_name = "NAME,..", require_equals = true, help_heading = ENVIRONMENT)]
+    deny_env: Vec<String>,
+
+    /// Let the command connect to these Unix sockets of the host
+    #[arg(long, value_name = "PATH,..", require_equals = true, help_heading = PROCESSES, value_hint = ValueHint::AnyPath)]
+    allow_socket: Vec<OsString>,
+
+    /// Let the command keep this descriptor; others above 2 are closed
+    #[arg(long, value_name = "N", help_heading = PROCESSES)]
+    keep_fd: Vec<i32>,
+
+    /// End the command after this time, with exit code 124
+    #[arg(long, value_name = "TIME", help_heading = LIMITS)]
+    timeout: Option<Timeout>,
+
+    /// Bound its memory
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    memory: Option<ByteSize>,
+
+    /// Bound its processor time per time
+    #[arg(long, value_name = "NUMBER", help_heading = LIMITS)]
+    cpus: Option<Cpus>,
+
+    /// Bound its processes and threads
+    #[arg(long, value_name = "NUMBER", help_heading = LIMITS, value_parser = clap::value_parser!(u32).range(1..))]
+    pids: Option<u32>,
+
+    /// Bound each file that it writes
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    file_size: Option<ByteSize>,
+
+    /// Bound the open descriptors of each process
+    #[arg(long, value_name = "NUMBER", help_heading = LIMITS, value_parser = clap::value_parser!(u32).range(3..))]
+    open_files: Option<u32>,
+
+    /// Allow everything: no sandbox, every variable
+    #[arg(short = 'A', long, help_heading = MODE)]
+    allow_all: bool,
+
+    /// Run without a sandbox
+    #[arg(long, help_heading = MODE)]
+    no_sandbox: bool,
+
+    /// Refuse to run if any layer is weaker here than it should be
+    #[arg(long, help_heading = MODE)]
+    strict_sandbox: bool,
+
+    /// Print what would be done and where each rule comes from, and run nothing
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text",
+          help_heading = MODE)]
+    pub(crate) dry_run: Option<DryRun>,
+
+    /// Print nothing at the end of a run
+    #[arg(short, long, help_heading = MODE)]
+    pub(crate) quiet: bool,
+
+    /// Print the plan before the run
+    #[arg(long, help_heading = MODE, conflicts_with = "quiet")]
+    pub(crate) debug: bool,
+
+    /// Print completions for a shell
+    #[arg(long, value_name = "SHELL", require_equals = true, help_heading = MODE, exclusive = true)]
+    pub(crate) completions: Option<Shell>,
+
+    /// Print the manual page
+    #[arg(long, help_heading = MODE, exclusive = true)]
+    pub(crate) man_page: bool,
+
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+          value_parser = no_network)]
+    allow_net: Vec<String>,
+
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND",
+          required_unless_present_any = ["completions", "man_page"], value_hint = ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
+}
+
+/// How `--dry-run` prints.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DryRun {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Flags {
+    pub(crate) fn into_request(self) -> Request {
+        Request {
+            command: self.command,
+            cwd: self.cwd,
+            allow_read: self.allow_read.into_iter().map(path_list).collect(),
+            deny_read: self.deny_read,
+            allow_write: self.allow_write.into_iter().map(path_list).collect(),
+            deny_write: self.deny_write,
+            allow_socket: self.allow_socket,
+            env: self.env,
+            allow_env: self.allow_env.into_iter().map(env_list).collect(),
+            deny_env: self.deny_env,
+            allow_all: self.allow_all,
+            no_sandbox: self.no_sandbox,
+            strict: self.strict_sandbox,
+            share_tmp: self.share_tmp,
+            scratch_size: self.scratch_size,
+            timeout: self.timeout,
+            memory: self.memory,
+            cpus: self.cpus,
+            pids: self.pids,
+            file_size: self.file_size,
+            open_files: self.open_files,
+            keep_fds: self.keep_fd,
+        }
+    }
+}
+
+fn path_list(value: OsString) -> PathList {
+    if value.as_bytes() == ALL.as_bytes() { PathList::All } else { PathList::Listed(value) }
+}
+
+fn env_list(value: String) -> EnvList {
+    if value == ALL { EnvList::All } else { EnvList::Listed(value) }
+}
+
+fn no_network(_: &str) -> Result<String, &'static str> {
+    Err("this version gives the command no network but its own loopback, which is the value")
+}
+
+/// Stands for a flag without a value. No argument of a program can be this one.
+const ALL: &str = "\0";
+const FILES: &str = "Files";
+const ENVIRONMENT: &str = "Environment";
+const PROCESSES: &str = "Sockets and descriptors";
+const LIMITS: &str = "Limits";
+const MODE: &str = "Mode";
+const AFTER_HELP: &str = "\
+Exit codes:
+  the command's own; 128+n if signal n ended it; 124 time-out; 125 zerobox itself failed;
+  126 found but not executable; 127 not found
+
+Sizes are 512K, 64M or 2G, times 500ms, 30s, 5m or 1h.
+
+Examples:
+  zerobox -- node app.js
+  zerobox --allow-write=. -- cargo build --offline
+  zerobox --deny-read=./.env --allow-write=./out -- python3 build.py
+  zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
+  zerobox --dry-run --allow-write=. -- npm test";

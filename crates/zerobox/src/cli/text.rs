@@ -1,0 +1,27 @@
+//! Lines for people.
+
+use std::io::Write;
+
+/// Prints one line on standard error. Control characters are shown as escapes: paths come from anybody, and a
+/// terminal obeys what it is sent (flatpak CVE-2023-28101).
+pub(crate) fn say(line: &str) {
+    let mut text = String::with_capacity(line.len() + 10);
+    if !line.starts_with("hint: ") {
+        text.push_str("zerobox: ");
+    }
+    for character in line.chars() {
+        if character.is_control() || is_invisible(character) {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text.push('\n');
+    // With standard error closed there is nobody to tell.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Characters that change the direction of what follows them.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

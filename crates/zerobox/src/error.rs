@@ -1,0 +1,52 @@
+//! Why a command was not run.
+
+use std::path::PathBuf;
+use thiserror::Error;
+use zerobox_linux::{PlanError, SpawnError};
+use zerobox_policy::PolicyError;
+
+/// Why a command was not run. Whenever one is returned, nothing of the command has been executed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the message of each variant is its documentation")]
+pub enum Error {
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("cannot find out the current directory: {0}")]
+    CurrentDirectory(#[source] std::io::Error),
+    #[error("`{name}` not found")]
+    NotFound { name: String },
+    #[error("`{name}` is not visible in the sandbox: nothing grants reading `{path}`", path = path.display())]
+    Hidden { name: String, path: PathBuf },
+    #[error("cannot execute `{path}`: {reason}", path = path.display())]
+    NotExecutable { path: PathBuf, reason: &'static str },
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Policy(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Spawn(error) => error.hint(),
+            Self::Hidden { path, .. } => Some(format!("allow it with `--allow-read={}`", path.display())),
+            Self::NotExecutable { .. } => Some("`chmod +x` it, or name the program that runs it".to_owned()),
+            Self::NotFound { .. } => Some("it is in no directory of PATH".to_owned()),
+            Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),
+        }
+    }
+
+    /// The exit code that stands for this error: 125 Zerobox failed, 126 not executable, 127 not found.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Spawn(error) => error.exit_code(),
+            Self::NotFound { .. } | Self::Hidden { .. } => 127,
+            Self::NotExecutable { .. } => 126,
+            _ => 125,
+        }
+    }
+}

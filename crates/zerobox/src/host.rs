@@ -1,0 +1,103 @@
+//! The caller's surroundings: its environment, its directory, and the real file system.
+
+use crate::error::Error;
+use rustix::fs::{Access, AtFlags, CWD, FileType};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use zerobox_policy::{Files, Node, NodeKind, Surroundings};
+
+/// A snapshot of the caller's surroundings. What it has once seen of the file system stays as it was, so that all
+/// of a policy is about the same moment.
+#[derive(Debug)]
+pub struct Host {
+    cwd: PathBuf,
+    env: Vec<(OsString, OsString)>,
+    home: Option<PathBuf>,
+    files: RealFiles,
+}
+
+impl Host {
+    /// Looks around.
+    ///
+    /// # Errors
+    /// When the current directory is gone.
+    pub fn look() -> Result<Self, Error> {
+        let env: Vec<_> = std::env::vars_os().collect();
+        let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
+        let home = home.filter(|path| path.is_absolute()).or_else(home_of_user);
+        let cwd = std::env::current_dir().map_err(Error::CurrentDirectory)?;
+        Ok(Self { cwd, env, home, files: RealFiles::default() })
+    }
+
+    /// What a policy is resolved against.
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        let info = rustix::system::sysinfo();
+        Surroundings {
+            cwd: &self.cwd,
+            env: &self.env,
+            home: self.home.as_deref(),
+            memory: (info.totalram as u64).saturating_mul(info.mem_unit.into()),
+            files: &self.files,
+        }
+    }
+}
+
+/// Without HOME, what `/etc/passwd` says. The C library's look-up could load modules, which a static program must not.
+fn home_of_user() -> Option<PathBuf> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut rows = users.lines().map(|line| line.split(':'));
+    let mut row = rows.find(|row| row.clone().nth(2) == Some(&uid))?;
+    row.nth(5).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[derive(Debug, Default)]
+struct RealFiles {
+    seen: RefCell<HashMap<PathBuf, Result<Node, i32>>>,
+}
+
+impl Files for RealFiles {
+    fn node(&self, path: &Path) -> io::Result<Node> {
+        if let Some(seen) = self.seen.borrow().get(path) {
+            return seen.clone().map_err(io::Error::from_raw_os_error);
+        }
+        let found = rustix::fs::lstat(path).map(|stat| Node {
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => NodeKind::File,
+                FileType::Directory => NodeKind::Directory,
+                FileType::Symlink => NodeKind::Symlink,
+                FileType::Socket => NodeKind::Socket,
+                _ => NodeKind::Special,
+            },
+            links: u64::from(stat.st_nlink),
+        });
+        let found = found.map_err(|errno| errno.raw_os_error());
+        self.seen.borrow_mut().insert(path.to_owned(), found.clone());
+        found.map_err(io::Error::from_raw_os_error)
+    }
+
+    fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+
+    fn names(&self, directory: &Path) -> Vec<OsString> {
+        std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+    }
+
+    fn text(&self, path: &Path) -> Option<String> {
+        use std::io::Read;
+        let mut text = String::new();
+        let file = std::fs::File::open(path).ok()?;
+        file.take(MAX_TEXT).read_to_string(&mut text).ok().map(|_| text)
+    }
+
+    fn readable(&self, path: &Path) -> bool {
+        rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_ok()
+    }
+}
+
+/// The files that a policy reads hold one path.
+const MAX_TEXT: u64 = 8 << 10;

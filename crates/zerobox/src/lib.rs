@@ -1,0 +1,28 @@
+//! Run any command, denied by default, held by the kernel.
+//!
+//! ```no_run
+//! use zerobox::{Request, run};
+//!
+//! let request = Request { command: vec!["node".into(), "app.js".into()], ..Request::default() };
+//! let report = run(&request)?;
+//! println!("exit code {}", report.exit_code());
+//! # Ok::<(), zerobox::Error>(())
+//! ```
+//!
+//! [`run`] makes processes with `clone(2)` and must be called while the program has one thread only.
+#![forbid(unsafe_code)]
+#![cfg(target_os = "linux")]
+
+mod changes;
+mod error;
+mod host;
+mod program;
+mod report;
+mod supervisor;
+
+pub use error::Error;
+pub use host::Host;
+pub use report::{Outcome, Report};
+pub use supervisor::{Session, run};
+pub use zerobox_linux::{Degradation, Plan};
+pub use zerobox_policy::{ByteSize, Cpus, EnvList, PathList, Policy, Request, Timeout};

@@ -1,0 +1,104 @@
+//! What is known at the end of a run.
+
+use crate::changes::short;
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use zerobox_linux::Degradation;
+use zerobox_policy::{Limits, Note, Watched};
+
+/// How a run went.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// How the command ended.
+    pub outcome: Outcome,
+    /// Whether it was ended for using more memory than allowed.
+    pub out_of_memory: bool,
+    /// What it left in the private home, relative to it.
+    pub dropped: Vec<PathBuf>,
+    /// Files that others will run, and that were not there before.
+    pub created: Vec<Watched>,
+    /// What this machine could not hold as well as the policy asked.
+    pub degradations: Vec<Degradation>,
+    /// How the request was understood, where that may surprise.
+    pub notes: Vec<Note>,
+    /// The limits that were in force.
+    pub limits: Limits,
+    /// Where the command ran.
+    pub cwd: PathBuf,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// By itself, with this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// By us, when its time was over.
+    TimedOut,
+}
+
+impl Report {
+    /// The exit code of zerobox: the command's own, 128+n after signal n, 124 after a time-out.
+    pub fn exit_code(&self) -> i32 {
+        match self.outcome {
+            Outcome::Exited(code) => code,
+            Outcome::Signalled(signal) => 128 + signal,
+            Outcome::TimedOut => 124,
+        }
+    }
+
+    /// What a user should know, a line each; nothing if nothing was withheld. A line that begins with `hint:` belongs
+    /// to the one before.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for note in &self.notes {
+            lines.push(note.text.clone());
+            lines.push(format!("hint: {}", note.hint));
+        }
+        if self.outcome == Outcome::TimedOut
+            && let Some(timeout) = self.limits.timeout
+        {
+            lines.push(format!("ended after {:?} (`--timeout`)", timeout.duration()));
+        }
+        if self.out_of_memory
+            && let Some(memory) = self.limits.memory
+        {
+            lines.push(format!("ended for using more than {memory} of memory (`--memory`)"));
+        }
+        if self.outcome == Outcome::Signalled(SIGSYS) {
+            lines.push("ended for a system call of another architecture (a 32-bit program?)".to_owned());
+        }
+        if !self.dropped.is_empty() {
+            let (names, flags) = (list(&self.dropped, "~/", ", "), list(&self.dropped, "~/", ","));
+            lines.push(format!("dropped with the private home: {names}"));
+            lines.push(format!("hint: keep with `--allow-write={flags}` (the path must exist)"));
+        }
+        for watched in &self.created {
+            let path = short(&watched.path, &self.cwd);
+            lines.push(format!("created `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
+        }
+        for degradation in &self.degradations {
+            lines.push(format!("weaker here: {}: {}", degradation.layer, degradation.lacks));
+            lines.push(format!("hint: {}", degradation.remedy));
+        }
+        lines
+    }
+}
+
+fn list(names: &[PathBuf], prefix: &str, separator: &str) -> String {
+    let mut text = String::new();
+    for name in names.iter().take(LISTED) {
+        let separator = if text.is_empty() { "" } else { separator };
+        let _ = write!(text, "{separator}{prefix}{}", name.display());
+    }
+    if names.len() > LISTED && separator != "," {
+        let _ = write!(text, " and {} more", names.len() - LISTED);
+    }
+    text
+}
+
+const LISTED: usize = 5;
+const SIGSYS: i32 = 31;

@@ -1,0 +1,133 @@
+//! One run from a request to a report.
+
+use crate::changes::{self, Start};
+use crate::error::Error;
+use crate::host::Host;
+use crate::program;
+use crate::report::{Outcome, Report};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use zerobox_linux::{Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError};
+use zerobox_policy::{Confinement, Policy, Request, Resolved};
+
+/// A request that has been understood and planned, and not run yet.
+#[derive(Debug)]
+pub struct Session {
+    host: Host,
+    /// What decides.
+    pub policy: Policy,
+    /// What will be done; `None` without a sandbox.
+    pub plan: Option<Plan>,
+}
+
+/// Runs the command of `request` and waits for its end.
+///
+/// # Errors
+/// Whenever the command was not run.
+pub fn run(request: &Request) -> Result<Report, Error> {
+    Session::new(request)?.run()
+}
+
+impl Session {
+    /// Understands and plans `request`. Nothing is changed or run.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or cannot be held on this machine.
+    pub fn new(request: &Request) -> Result<Self, Error> {
+        let host = Host::look()?;
+        let policy = Policy::resolve(request, &host.surroundings())?;
+        let plan = match policy.confinement {
+            Confinement::Sandbox => {
+                let limits = &policy.limits;
+                let wants_cgroup = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
+                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup))?)
+            }
+            Confinement::None(_) => None,
+        };
+        Ok(Self { host, policy, plan })
+    }
+
+    /// Runs the command and waits for its end.
+    ///
+    /// # Errors
+    /// Whenever the command was not run.
+    pub fn run(self) -> Result<Report, Error> {
+        let program = program::find(&self.policy, &self.host.surroundings())?;
+        let degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
+        let prepared = Prepared::new(&self.policy, self.plan, &program)?;
+        let signals = Signals::take()?;
+        let start = Start::now();
+        let mut running = zerobox_linux::spawn(prepared, &signals)?;
+        let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
+        let mut run = Run { outcome: None, out_of_memory: false, dropped: Vec::new(), deadline, timed_out: false };
+        let outcome = run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
+        let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
+        running.finish();
+        Ok(Report {
+            outcome,
+            out_of_memory,
+            dropped: run.dropped,
+            created: changes::find(&self.policy, start),
+            degradations,
+            notes: self.policy.notes,
+            limits: self.policy.limits,
+            cwd: self.policy.cwd,
+        })
+    }
+}
+
+struct Run {
+    outcome: Option<Outcome>,
+    out_of_memory: bool,
+    dropped: Vec<PathBuf>,
+    deadline: Option<Instant>,
+    timed_out: bool,
+}
+
+impl Run {
+    fn watch(&mut self, running: &mut Running, signals: &Signals) -> Result<Outcome, SpawnError> {
+        loop {
+            match running.next(signals, self.deadline)? {
+                Happening::Ended(ending) => return Ok(self.outcome_of(ending)),
+                Happening::OutOfMemory => self.out_of_memory = true,
+                Happening::Dropped(names) => self.dropped = names.into_iter().map(PathBuf::from).collect(),
+                Happening::Signal(signal) => running.signal(signal),
+                // First a request to end, then the end.
+                Happening::TimeOut if self.timed_out => {
+                    running.kill();
+                    self.deadline = None;
+                }
+                Happening::TimeOut => {
+                    self.timed_out = true;
+                    self.deadline = Some(Instant::now() + GRACE);
+                    running.signal(SIGTERM);
+                }
+            }
+        }
+    }
+
+    fn outcome_of(&mut self, ending: Ending) -> Outcome {
+        let outcome = match ending {
+            _ if self.timed_out => Outcome::TimedOut,
+            Ending::Exited(code) => Outcome::Exited(code),
+            Ending::Signalled(signal) => Outcome::Signalled(signal),
+        };
+        *self.outcome.insert(outcome)
+    }
+}
+
+/// A program that is there and cannot be found is one whose interpreter is not there.
+fn explain(error: SpawnError, program: &std::path::Path, host: &Host) -> Error {
+    let exists = Resolved::find(program, host.surroundings().files).is_ok_and(|found| found.node.is_some());
+    match error {
+        SpawnError::NotFound { .. } if exists => Error::NotExecutable {
+            path: program.to_owned(),
+            reason: "the interpreter that it names is not visible in the sandbox",
+        },
+        error => error.into(),
+    }
+}
+
+/// How long a command has to end itself after a time-out.
+const GRACE: Duration = Duration::from_secs(2);
+const SIGTERM: i32 = 15;

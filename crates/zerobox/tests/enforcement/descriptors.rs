@@ -1,0 +1,134 @@
+//! Descriptors that the command inherits: which, and what it can make of them.
+
+use crate::case::{Case, Verdict, cases};
+use crate::fixture::{Fixture, LIMIT};
+use crate::outcome::{self, Outcome};
+use crate::pair::Pair;
+
+pub const CASES: &[Case] = cases![
+    Everyone: descriptors_above_two_are_closed, keep_fd_keeps_one, a_kept_descriptor_cannot_be_reopened_for_writing,
+        stdin_cannot_be_reopened_for_writing, stdout_cannot_be_reopened_for_reading, a_directory_as_stdin_is_no_way_out,
+        a_kept_directory_is_no_way_out, closed_standard_streams_stay_harmless, keep_fd_of_a_closed_descriptor;
+];
+
+impl Fixture {
+    /// The probe with redirections of a shell, with and without the sandbox.
+    fn redirected(&self, redirections: &str, flags: &[&str], attempt: &[&str]) -> (Outcome, Outcome) {
+        let script = format!("exec \"$@\" {redirections}");
+        let run = |words: &[&str]| {
+            let mut shell = self.host_sh(&script);
+            outcome::run(shell.arg("sh").args(words).env("PROBE_BARE", "1"), LIMIT)
+        };
+        let probe = self.path("project/probe");
+        let bare = [&[probe.as_str()], attempt].concat();
+        let zerobox = self.tools.zerobox.to_str().expect("UTF-8");
+        let inside = [&[zerobox], flags, &["--"], &bare].concat();
+        (run(&inside), run(&bare))
+    }
+}
+
+/// CVE-2024-21626, and what peers were seen to do: hand on a descriptor of a private file.
+fn descriptors_above_two_are_closed(f: &Fixture) -> Verdict {
+    let redirections = format!("7< {} 9< {}", f.path("outside/secret.txt"), f.path("outside"));
+    let (inside, bare) = f.redirected(&redirections, &[], &["list-fds"]);
+    let numbers = |outcome: &Outcome| outcome.lines().iter().map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(numbers(&inside).into_iter().flatten().collect::<Vec<_>>(), ["0", "1", "2"], "\n{inside}");
+    assert!(numbers(&bare).contains(&Some("7".to_owned())), "\n{bare}");
+    let (inside, bare) = f.redirected(&redirections, &[], &["read-fd", "7"]);
+    assert_eq!((inside.verdict().as_str(), bare.verdict().as_str()), ("EBADF", "ok"), "\n{inside}");
+    let (inside, bare) = f.redirected(&redirections, &[], &["read-at-fd", "9", "secret.txt"]);
+    assert_eq!((inside.verdict().as_str(), bare.verdict().as_str()), ("EBADF", "ok"), "\n{inside}");
+    Ok(())
+}
+
+fn keep_fd_keeps_one(f: &Fixture) -> Verdict {
+    let redirections = format!("7< {} 8< readme.txt", f.path("outside/secret.txt"));
+    let (inside, _) = f.redirected(&redirections, &["--keep-fd=7"], &["read-fd", "7"]);
+    inside.assert_stdout("ok\n");
+    let (inside, bare) = f.redirected(&redirections, &["--keep-fd=7"], &["read-fd", "8"]);
+    assert_eq!((inside.verdict().as_str(), bare.verdict().as_str()), ("EBADF", "ok"), "\n{inside}");
+    Ok(())
+}
+
+fn a_kept_descriptor_cannot_be_reopened_for_writing(f: &Fixture) -> Verdict {
+    let redirections = format!("7< {}", f.path("outside/secret.txt"));
+    let (inside, bare) = f.redirected(&redirections, &["--keep-fd=7"], &["open-fd", "7"]);
+    assert!(["EACCES", "EROFS", "ENOENT", "EPERM"].contains(&inside.verdict().as_str()), "\n{inside}");
+    bare.assert_stdout("ok\n");
+    Ok(())
+}
+
+/// Seen on plain bubblewrap: `/proc/self/fd/0` reopens a file with more rights.
+fn stdin_cannot_be_reopened_for_writing(f: &Fixture) -> Verdict {
+    let redirections = format!("< {}", f.path("outside/secret.txt"));
+    let (inside, _) = f.redirected(&redirections, &[], &["read-fd", "0"]);
+    inside.assert_stdout("ok\n");
+    let (inside, bare) = f.redirected(&redirections, &[], &["open-fd", "0"]);
+    assert!(["EACCES", "EROFS", "ENOENT", "EPERM"].contains(&inside.verdict().as_str()), "\n{inside}");
+    bare.assert_stdout("ok\n");
+    Ok(())
+}
+
+fn stdout_cannot_be_reopened_for_reading(f: &Fixture) -> Verdict {
+    f.write("outside/log", "earlier secrets\n");
+    let log = f.path("outside/log");
+    let (inside, bare) = f.redirected(&format!("2>> {log}"), &[], &["read", "/proc/self/fd/2"]);
+    assert!(["EACCES", "ENOENT", "EPERM"].contains(&inside.verdict().as_str()), "\n{inside}");
+    bare.assert_stdout("ok\n");
+    Ok(())
+}
+
+/// A directory is a handle on everything below it. Refused at the start, or worth nothing inside.
+fn a_directory_as_stdin_is_no_way_out(f: &Fixture) -> Verdict {
+    directory_is_no_way_out(f, "0", &[]);
+    Ok(())
+}
+
+fn a_kept_directory_is_no_way_out(f: &Fixture) -> Verdict {
+    directory_is_no_way_out(f, "7", &["--keep-fd=7"]);
+    Ok(())
+}
+
+fn directory_is_no_way_out(f: &Fixture, fd: &str, flags: &[&str]) {
+    let redirections = format!("{fd}< {}", f.path("outside"));
+    for attempt in [
+        ["read-at-fd", fd, "secret.txt", ""].as_slice(),
+        &["read-at-fd", fd, "../home/.ssh/id_ed25519"],
+        &["stat-at-fd", fd, "secret.txt"],
+        &["chmod-at-fd", fd, "secret.txt", "0644"],
+    ] {
+        let (inside, bare) = f.redirected(&redirections, flags, attempt);
+        let verdict = inside.verdict();
+        let refused = inside.code == Some(125) && inside.stderr.starts_with("zerobox: ");
+        assert!(refused || ["EACCES", "ENOENT", "EPERM", "EBADF", "ENOTDIR", "EROFS", "EXDEV"].contains(&verdict.as_str()), "{attempt:?}\n{inside}");
+        bare.assert_stdout("ok\n");
+    }
+}
+
+/// A closed descriptor must not become the number of one of ours, or a file that the command opens by chance.
+fn closed_standard_streams_stay_harmless(f: &Fixture) -> Verdict {
+    for redirections in ["<&-", "2>&-", "<&- 2>&-"] {
+        let (inside, _) = f.redirected(redirections, &[], &["list-fds"]);
+        inside.assert_code(0);
+        for line in inside.lines() {
+            let (number, target) = line.split_once(' ').expect("two words");
+            let is_harmless = number == "1" || target == "/dev/null" || target.starts_with("pipe:");
+            assert!(is_harmless && number.parse::<u32>().expect("a number") <= 2, "{redirections}\n{inside}");
+        }
+    }
+    let (inside, _) = f.redirected(">&-", &[], &["create", "made"]);
+    assert_eq!(inside.stderr, "", "\n{inside}");
+    f.check(&Pair {
+        allowed: &[&["read", "readme.txt"]],
+        forbidden: &[(&["create", "made"], "EROFS")],
+        ..Pair::default()
+    });
+    Ok(())
+}
+
+fn keep_fd_of_a_closed_descriptor(f: &Fixture) -> Verdict {
+    f.run(&["--keep-fd=77"], &["/bin/true"]).assert_refused(125, &["77"]);
+    f.run(&["--keep-fd=x"], &["/bin/true"]).assert_refused(125, &["x"]);
+    f.run(&["--keep-fd=-1"], &["/bin/true"]).assert_refused(125, &["-1"]);
+    Ok(())
+}

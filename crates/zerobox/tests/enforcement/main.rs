@@ -1,0 +1,121 @@
+//! The enforcement tests: the real binary, real programs, the real kernel.
+//!
+//! Each test runs as an ordinary user, and once more as root when root invoked it (`user::files::...`,
+//! `root::files::...`). Tests come in pairs: what is allowed works inside, what is forbidden fails inside with
+//! the errno it should fail with, and the same attempt succeeds without the sandbox, because a check that
+//! cannot fail proves nothing. The attempts are those of the program in `tests/probe`.
+//!
+//! A test that cannot run on a machine says so (`skip: NAME: REASON`); a skip that `skips.txt` does not list
+//! fails the run. `ZEROBOX_TEST_DIR` moves the test directories away from `/var/tmp`.
+
+#![forbid(unsafe_code)]
+
+mod case;
+mod denies;
+mod descriptors;
+mod environment;
+mod exits;
+mod files;
+mod fixture;
+mod homes;
+mod identity;
+mod input;
+mod ipc;
+mod leftovers;
+mod limits;
+mod mounts;
+mod network;
+mod outcome;
+mod pair;
+mod processes;
+mod procfs;
+mod protected;
+mod reports;
+mod signals;
+mod skips;
+mod sockets;
+mod streams;
+mod syscalls;
+mod terminal;
+mod tools;
+
+use case::{Case, Who};
+use fixture::Fixture;
+use identity::Identity;
+use libtest_mimic::{Arguments, Completion, Trial};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tools::Tools;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Some tests measure time, and a machine may have two processors only.
+    arguments.test_threads.get_or_insert(2);
+    let tools = match Tools::prepare() {
+        Ok(tools) => Arc::new(tools),
+        Err(error) => {
+            eprintln!("cannot prepare the enforcement tests: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = Identity::all().into_iter().flat_map(|identity| trials(identity, &tools)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let unlisted = skips::unlisted();
+    for name in &unlisted {
+        eprintln!("error: `{name}` was skipped and tests/enforcement/skips.txt does not list it");
+    }
+    if conclusion.has_failed() || !unlisted.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn trials(identity: Identity, tools: &Arc<Tools>) -> Vec<Trial> {
+    let wanted = |case: &&Case| match case.who {
+        Who::Everyone => true,
+        Who::User => !identity.is_root(),
+        Who::Root => identity.is_root(),
+    };
+    let area = |(area, cases): &(&str, &'static [Case])| {
+        let area = (*area).to_owned();
+        cases.iter().filter(wanted).map(move |case| (area.clone(), case)).collect::<Vec<_>>()
+    };
+    let cases: Vec<_> = AREAS.iter().flat_map(area).collect();
+    cases.into_iter().map(|(area, case)| trial(identity, &area, case, tools)).collect()
+}
+
+fn trial(identity: Identity, area: &str, case: &'static Case, tools: &Arc<Tools>) -> Trial {
+    let name = format!("{}::{area}::{}", identity.name(), case.name);
+    let tools = Arc::clone(tools);
+    Trial::ignorable_test(name.clone(), move || {
+        let fixture = Fixture::new(&name, identity, tools);
+        match (case.run)(&fixture) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(skip) => {
+                skips::note(&name, &skip.reason);
+                Ok(Completion::ignored_with(skip.reason))
+            }
+        }
+    })
+}
+
+const AREAS: &[(&str, &[Case])] = &[
+    ("files", files::CASES),
+    ("denies", denies::CASES),
+    ("protected", protected::CASES),
+    ("homes", homes::CASES),
+    ("mounts", mounts::CASES),
+    ("procfs", procfs::CASES),
+    ("descriptors", descriptors::CASES),
+    ("processes", processes::CASES),
+    ("syscalls", syscalls::CASES),
+    ("sockets", sockets::CASES),
+    ("network", network::CASES),
+    ("ipc", ipc::CASES),
+    ("limits", limits::CASES),
+    ("signals", signals::CASES),
+    ("exits", exits::CASES),
+    ("terminal", terminal::CASES),
+    ("streams", streams::CASES),
+    ("environment", environment::CASES),
+    ("input", input::CASES),
+    ("reports", reports::CASES),
+    ("leftovers", leftovers::CASES),
+];

@@ -1,0 +1,208 @@
+//! Files that others will run later: protected where they exist, reported where they come into being.
+
+use crate::case::{Case, Verdict, cases};
+use crate::fixture::Fixture;
+use crate::pair::Pair;
+
+pub const CASES: &[Case] = cases![
+    Everyone: git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
+        editor_and_agent_settings_are_not_writable, a_grant_by_name_lifts_one_path, what_comes_into_being_is_reported,
+        what_comes_into_being_below_a_new_folder_is_reported, a_new_repository_is_reported, quiet_says_nothing,
+        submodules_and_worktrees_are_covered, git_folders_elsewhere_are_not_granted_by_the_workspace,
+        a_protected_link_cannot_be_redirected, the_plan_lists_what_is_protected;
+];
+
+const WRITABLE: &[&str] = &["--allow-write=."];
+
+fn repository(f: &Fixture, at: &str) {
+    f.write(&format!("{at}/HEAD"), "ref: refs/heads/main\n");
+    f.write(&format!("{at}/config"), "[core]\n");
+    f.write(&format!("{at}/hooks/pre-commit.sample"), "#!/bin/sh\n");
+    f.mkdir(&format!("{at}/objects"));
+    f.mkdir(&format!("{at}/refs/heads"));
+}
+
+/// CVE-2026-26268: hooks and configuration make git outside run what was written inside.
+fn git_metadata_is_not_writable(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", ".git/index.lock"], &["create", ".git/objects/x"], &["read", ".git/config"]],
+        forbidden: &[
+            (&["write", ".git/config"], "EROFS"),
+            (&["create", ".git/hooks/pre-commit"], "EROFS"),
+            (&["chmod", ".git/hooks/pre-commit.sample", "0755"], "EROFS"),
+            (&["rename", ".git/index.lock", ".git/config"], "EBUSY"),
+            (&["link", ".git/config", "alias"], "EXDEV|EACCES|EPERM"),
+            (&["unlink", ".git/config"], "EBUSY"),
+            (&["rename", ".git/hooks", ".git/old-hooks"], "EBUSY"),
+        ],
+    });
+    Ok(())
+}
+
+/// With the folder above moved away, another one could be put in its place.
+fn a_repository_cannot_be_swapped(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.mkdir("project/planted");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["rename", "planted", "planted2"], &["rename", "planted2", "planted"]],
+        forbidden: &[
+            (&["exchange", "planted", ".git"], "EBUSY"),
+            (&["exchange", "planted", ".git"], "EBUSY"),
+            (&["rename", ".git", "old"], "EBUSY"),
+        ],
+    });
+    Ok(())
+}
+
+fn start_up_files_are_not_writable(f: &Fixture) -> Verdict {
+    let names = [".bashrc", ".profile", ".zshrc", ".envrc", ".gitconfig", ".vimrc"];
+    each_is_protected(f, &names);
+    Ok(())
+}
+
+fn editor_and_agent_settings_are_not_writable(f: &Fixture) -> Verdict {
+    let names = [".vscode/tasks.json", ".vscode/settings.json", ".mcp.json", ".claude/settings.json", ".cursor/mcp.json"];
+    each_is_protected(f, &names);
+    Ok(())
+}
+
+fn each_is_protected(f: &Fixture, names: &[&str]) {
+    for name in names {
+        f.write(&format!("project/{name}"), "x\n");
+    }
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "planted"], &["read", names[0]]],
+        forbidden: &names.iter().map(|name| (["write", *name], "EROFS")).collect::<Vec<_>>().as_slices(),
+    });
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["read", names[0]]],
+        forbidden: &names.iter().map(|name| (["unlink", *name], "EBUSY")).collect::<Vec<_>>().as_slices(),
+    });
+}
+
+/// Attempts that were put together at run time, in the form of a pair's table.
+trait AsSlices {
+    fn as_slices(&self) -> Vec<(&[&str], &str)>;
+}
+
+impl<const N: usize> AsSlices for Vec<([&str; N], &str)> {
+    fn as_slices(&self) -> Vec<(&[&str], &str)> {
+        self.iter().map(|(attempt, errno)| (attempt.as_slice(), *errno)).collect()
+    }
+}
+
+fn a_grant_by_name_lifts_one_path(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.write("project/.envrc", "x\n");
+    f.check(&Pair {
+        flags: &["--allow-write=.", "--allow-write=./.git/hooks", "--allow-write=.envrc"],
+        allowed: &[&["create", ".git/hooks/pre-commit"], &["write", ".envrc"]],
+        forbidden: &[(&["write", ".git/config"], "EROFS")],
+    });
+    Ok(())
+}
+
+fn what_comes_into_being_is_reported(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    let script = "echo x > .envrc; echo x > .mcp.json; echo x > .git/config.worktree; echo x > harmless";
+    let outcome = f.sh(WRITABLE, script);
+    outcome.assert_code(0).assert_stdout("");
+    for name in [".envrc", ".mcp.json", "config.worktree"] {
+        outcome.assert_stderr_has(name);
+    }
+    assert!(outcome.stderr.lines().all(|line| line.starts_with("zerobox: ") || line.starts_with("hint: ")), "{outcome}");
+    assert!(!outcome.stderr.contains("harmless"), "\n{outcome}");
+    let quiet = f.sh(WRITABLE, "echo y > harmless");
+    assert!(!quiet.stderr.contains("harmless"), "\n{quiet}");
+    Ok(())
+}
+
+fn what_comes_into_being_below_a_new_folder_is_reported(f: &Fixture) -> Verdict {
+    let outcome = f.sh(WRITABLE, "mkdir .vscode .claude; echo x > .vscode/tasks.json; echo x > .claude/settings.json");
+    outcome.assert_code(0).assert_stderr_has(".vscode/tasks.json").assert_stderr_has(".claude/settings.json");
+    Ok(())
+}
+
+fn a_new_repository_is_reported(f: &Fixture) -> Verdict {
+    let outcome = f.sh(WRITABLE, "mkdir -p .git/hooks; echo x > .git/config; echo x > .git/hooks/post-checkout");
+    outcome.assert_code(0).assert_stderr_has(".git");
+    Ok(())
+}
+
+fn quiet_says_nothing(f: &Fixture) -> Verdict {
+    let script = "echo x > .envrc; echo x > $HOME/kept-nowhere";
+    let outcome = f.sh(&["--quiet", "--allow-write=."], script);
+    outcome.assert_code(0);
+    assert_eq!(outcome.stderr, "", "\n{outcome}");
+    Ok(())
+}
+
+fn submodules_and_worktrees_are_covered(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    repository(f, "project/.git/modules/lib");
+    f.write("project/lib/.git", "gitdir: ../.git/modules/lib\n");
+    f.write("project/.git/worktrees/w/gitdir", "/elsewhere/.git\n");
+    f.write("project/.git/worktrees/w/config.worktree", "[core]\n");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", ".git/modules/lib/index.lock"], &["create", ".git/worktrees/w/index.lock"]],
+        forbidden: &[
+            (&["write", ".git/modules/lib/config"], "EROFS"),
+            (&["create", ".git/modules/lib/hooks/pre-commit"], "EROFS"),
+            (&["write", ".git/worktrees/w/config.worktree"], "EROFS"),
+            (&["rename", ".git/modules/lib", ".git/modules/moved"], "EBUSY"),
+            (&["rename", ".git/modules", ".git/moved"], "EBUSY"),
+        ],
+    });
+    Ok(())
+}
+
+/// The file `.git` of the workspace may name any directory: its word alone opens nothing.
+fn git_folders_elsewhere_are_not_granted_by_the_workspace(f: &Fixture) -> Verdict {
+    repository(f, "outside/.git");
+    f.write("project/.git", &format!("gitdir: {}\n", f.path("outside/.git")));
+    let (config, new) = (f.path("outside/.git/config"), f.path("outside/.git/new"));
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "made"]],
+        forbidden: &[(&["read", &config], "ENOENT"), (&["create", &new], "ENOENT")],
+    });
+    Ok(())
+}
+
+fn a_protected_link_cannot_be_redirected(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.write("project/hooks/pre-commit", "#!/bin/sh\n");
+    std::fs::remove_dir_all(f.root.join("project/.git/hooks")).expect("ours");
+    f.link("../hooks", "project/.git/hooks");
+    // Where the link leads is protected; that the link itself was changed is held or at least reported.
+    let script = "ln -sfn ../planted .git/hooks";
+    let outcome = f.sh(WRITABLE, script);
+    if outcome.code == Some(0) {
+        outcome.assert_stderr_has("hooks");
+    }
+    std::fs::remove_file(f.root.join("project/.git/hooks")).expect("ours");
+    f.link("../hooks", "project/.git/hooks");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "made"]],
+        forbidden: &[(&["write", ".git/hooks/pre-commit"], "EROFS"), (&["write", "hooks/pre-commit"], "EROFS")],
+    });
+    Ok(())
+}
+
+fn the_plan_lists_what_is_protected(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.write("project/.envrc", "x\n");
+    let outcome = f.run(&["--dry-run", "--allow-write=."], &["/bin/true"]);
+    outcome.assert_code(0);
+    for name in [".git/config", ".git/hooks", ".envrc"] {
+        assert!(outcome.text().contains(name), "the plan should list `{name}`\n{outcome}");
+    }
+    Ok(())
+}

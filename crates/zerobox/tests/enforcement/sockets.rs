@@ -1,0 +1,220 @@
+//! Unix sockets: none of the host is reachable by any way, those made inside work.
+
+use crate::case::{Case, Verdict, cases};
+use crate::fixture::{Fixture, Server};
+use crate::pair::Pair;
+
+pub const CASES: &[Case] = cases![
+    Everyone: a_socket_outside_does_not_exist, a_socket_in_a_granted_directory_refuses, a_moved_socket_refuses,
+        with_everything_granted_sockets_refuse, abstract_sockets_of_the_host_refuse, datagrams_do_not_leave,
+        sockets_made_inside_work, pairs_work, an_allowed_socket_works, an_allowed_socket_opens_no_other,
+        rewriting_the_address_does_not_help, swapping_a_link_does_not_help, a_socket_that_comes_later_refuses,
+        a_link_to_a_socket_refuses;
+];
+
+const REFUSED: &str = "ECONNREFUSED";
+
+/// A server in the project, and its name.
+fn host_server(f: &Fixture) -> (Server, String) {
+    (f.serve("stream", &f.path("project/host.sock")), f.path("project/host.sock"))
+}
+
+fn a_socket_outside_does_not_exist(f: &Fixture) -> Verdict {
+    let path = f.path("outside/docker.sock");
+    let server = f.serve("stream", &path);
+    f.check(&Pair {
+        allowed: &[&["unix-local", "/tmp/own.sock"]],
+        forbidden: &[(&["unix-connect", &path], "ENOENT|ECONNREFUSED")],
+        ..Pair::default()
+    });
+    assert_eq!(server.contacts(), 1, "only the attempt without the sandbox got through");
+    Ok(())
+}
+
+/// A read-only bind does not stop `connect(2)`: with `--allow-read=/` the docker socket would mean root.
+fn a_socket_in_a_granted_directory_refuses(f: &Fixture) -> Verdict {
+    let (server, path) = host_server(f);
+    let packets = f.path("project/packets.sock");
+    let second = f.serve("seqpacket", &packets);
+    for flags in [[].as_slice(), &["--allow-write=."]] {
+        let before = server.contacts();
+        f.check(&Pair {
+            flags,
+            allowed: &[&["unix-local", "/tmp/own.sock"], &["stat", "host.sock"]],
+            forbidden: &[
+                (&["unix-connect", &path], REFUSED),
+                (&["unix-connect", "host.sock"], REFUSED),
+                (&["unix-connect-in", &f.path("project"), "host.sock"], REFUSED),
+                (&["unix-connect-handle", ".", "host.sock"], REFUSED),
+                (&["unix-connect-handle-itself", "host.sock"], REFUSED),
+                (&["unix-connect", "/proc/self/cwd/host.sock"], REFUSED),
+                (&["unix-connect", "./../project/./host.sock"], REFUSED),
+                (&["unix-connect-seqpacket", &packets], REFUSED),
+            ],
+        });
+        assert_eq!(server.contacts() - before, 7, "only the attempts without the sandbox got through");
+    }
+    assert_eq!(second.contacts(), 2);
+    Ok(())
+}
+
+fn a_moved_socket_refuses(f: &Fixture) -> Verdict {
+    let (server, _) = host_server(f);
+    let script = "mv host.sock moved.sock && ln moved.sock second.sock";
+    f.sh(&["--allow-write=."], script).assert_code(0);
+    f.check(&Pair {
+        flags: &["--allow-write=."],
+        allowed: &[&["unix-local", "own.sock"]],
+        forbidden: &[(&["unix-connect", "moved.sock"], REFUSED), (&["unix-connect", "second.sock"], REFUSED)],
+    });
+    assert_eq!(server.contacts(), 2);
+    Ok(())
+}
+
+fn with_everything_granted_sockets_refuse(f: &Fixture) -> Verdict {
+    let path = f.path("outside/docker.sock");
+    let server = f.serve("stream", &path);
+    for flag in ["--allow-read", "--allow-read=/", "--allow-write=/"] {
+        f.check(&Pair {
+            flags: &[flag],
+            allowed: &[&["stat", &path]],
+            forbidden: &[(&["unix-connect", &path], REFUSED)],
+        });
+    }
+    assert_eq!(server.contacts(), 3);
+    Ok(())
+}
+
+/// D-Bus and X11 listen on abstract names, which no file rule can cover.
+fn abstract_sockets_of_the_host_refuse(f: &Fixture) -> Verdict {
+    let name = format!("@{}", f.unique);
+    let server = f.serve("stream", &name);
+    f.check(&Pair {
+        allowed: &[&["unix-local", &format!("@own-{}", f.unique)], &["unix-local", &name.replace('@', "@x")]],
+        forbidden: &[(&["unix-connect", &name], "ECONNREFUSED|EPERM")],
+        ..Pair::default()
+    });
+    assert_eq!(server.contacts(), 1);
+    Ok(())
+}
+
+/// Datagrams need no connect, so they go around a guard of connect: systemd's journal and notify sockets
+/// take them. A pair made by socketpair(2) can send to any address too.
+fn datagrams_do_not_leave(f: &Fixture) -> Verdict {
+    let path = f.path("project/log.sock");
+    let server = f.serve("dgram", &path);
+    let abstract_name = format!("@{}", f.unique);
+    let second = f.serve("dgram", &abstract_name);
+    let errnos = "ESOCKTNOSUPPORT|ECONNREFUSED|EPERM|EACCES|EPROTONOSUPPORT|EOPNOTSUPP";
+    let ways = ["sendto", "sendmsg", "sendmmsg", "connect"];
+    let mut attempts = Vec::new();
+    for kind in ["unix-dgram-send", "unix-raw-send", "unix-pair-send"] {
+        for to in [path.as_str(), &abstract_name] {
+            attempts.extend(ways.map(|way| [kind, to, way]));
+        }
+    }
+    let forbidden: Vec<_> = attempts.iter().map(|attempt| (attempt.as_slice(), errnos)).collect();
+    f.check(&Pair { flags: &["--allow-write=."], allowed: &[&["unix-pair", "1"]], forbidden: &forbidden });
+    assert_eq!((server.contacts(), second.contacts()), (12, 12), "only the attempts without the sandbox got through");
+    Ok(())
+}
+
+/// asyncio, multiprocessing, Playwright, a local PostgreSQL.
+fn sockets_made_inside_work(f: &Fixture) -> Verdict {
+    for name in ["own.sock", "/tmp/own.sock", "/dev/shm/own.sock", &f.path("home/own.sock"), &format!("@{}", f.unique)] {
+        for attempt in ["unix-local", "unix-local-nonblock", "unix-local-seqpacket"] {
+            let outcome = f.inside(&["--allow-write=."], &[attempt, name]);
+            assert_eq!(outcome.verdict(), "ok", "{attempt} {name}\n{outcome}");
+        }
+    }
+    let names = f.names("project");
+    assert_eq!(names, ["probe", "readme.txt"]);
+    Ok(())
+}
+
+/// Peers were seen to refuse socketpair(2), so that asyncio does not start.
+fn pairs_work(f: &Fixture) -> Verdict {
+    for kind in ["1", "5"] {
+        f.inside(&[], &["unix-pair", kind]).assert_stdout("ok\n");
+    }
+    f.inside(&[], &["unix-pass-fd"]).assert_stdout("ok\n");
+    Ok(())
+}
+
+fn an_allowed_socket_works(f: &Fixture) -> Verdict {
+    let path = f.path("outside/agent.sock");
+    let server = f.serve("stream", &path);
+    let outcome = f.inside(&[&format!("--allow-socket={path}")], &["unix-connect", &path]);
+    outcome.assert_stdout("ok\n");
+    assert_eq!(server.contacts(), 1);
+    f.run(&["--allow-socket=./readme.txt"], &["/bin/true"]).assert_refused(125, &["readme.txt"]);
+    f.run(&["--allow-socket=./none.sock"], &["/bin/true"]).assert_refused(125, &["none.sock"]);
+    Ok(())
+}
+
+fn an_allowed_socket_opens_no_other(f: &Fixture) -> Verdict {
+    let (allowed, other) = (f.path("project/allowed.sock"), f.path("project/other.sock"));
+    let _server = f.serve("stream", &allowed);
+    let second = f.serve("stream", &other);
+    f.check(&Pair {
+        flags: &["--allow-write=.", "--allow-socket=./allowed.sock"],
+        allowed: &[&["unix-connect", &allowed], &["unix-connect", "allowed.sock"]],
+        forbidden: &[(&["unix-connect", &other], REFUSED), (&["unix-connect-in", ".", "other.sock"], REFUSED)],
+    });
+    assert_eq!(second.contacts(), 2);
+    Ok(())
+}
+
+/// The guard must act on what it looked at: a second thread rewrites the address meanwhile.
+fn rewriting_the_address_does_not_help(f: &Fixture) -> Verdict {
+    let (server, path) = host_server(f);
+    let own = f.path("project/own.sock");
+    let race = ["unix-race", own.as_str(), path.as_str(), "1500"];
+    let outcome = f.inside(&["--allow-write=."], &race);
+    assert!(outcome.text().contains("theirs 0\n") && !outcome.text().contains("mine 0\n"), "\n{outcome}");
+    assert_eq!(server.contacts(), 0, "\n{outcome}");
+    f.outside(&race);
+    assert!(server.contacts() > 0, "the race has to be won without the sandbox");
+    Ok(())
+}
+
+fn swapping_a_link_does_not_help(f: &Fixture) -> Verdict {
+    let (server, path) = host_server(f);
+    let (own, link) = (f.path("project/own.sock"), f.path("project/link.sock"));
+    let race = ["unix-race-link", own.as_str(), path.as_str(), "1500", link.as_str()];
+    let outcome = f.inside(&["--allow-write=."], &race);
+    assert!(outcome.text().contains("theirs 0\n") && !outcome.text().contains("mine 0\n"), "\n{outcome}");
+    assert_eq!(server.contacts(), 0, "\n{outcome}");
+    f.outside(&race);
+    assert!(server.contacts() > 0, "the race has to be won without the sandbox");
+    Ok(())
+}
+
+fn a_socket_that_comes_later_refuses(f: &Fixture) -> Verdict {
+    let path = f.path("project/late.sock");
+    let probe = f.path("project/probe");
+    let script = format!("echo ready; while [ ! -e go ]; do sleep 0.05; done; {probe} unix-connect {path}");
+    let mut running = f.start(&["--allow-write=."], &["/bin/sh", "-c", &script]);
+    running.expect("ready");
+    let server = f.serve("stream", &path);
+    f.write("project/go", "");
+    let outcome = running.finish(crate::fixture::LIMIT);
+    assert_eq!(outcome.verdict(), REFUSED, "\n{outcome}");
+    assert_eq!(server.contacts(), 0);
+    f.outside(&["unix-connect", &path]).assert_stdout("ok\n");
+    assert_eq!(server.contacts(), 1);
+    Ok(())
+}
+
+fn a_link_to_a_socket_refuses(f: &Fixture) -> Verdict {
+    let path = f.path("outside/docker.sock");
+    let server = f.serve("stream", &path);
+    f.link(&path, "project/link.sock");
+    f.check(&Pair {
+        flags: &["--allow-write=.", &format!("--allow-read={}", f.path("outside"))],
+        allowed: &[&["readlink", "link.sock"]],
+        forbidden: &[(&["unix-connect", "link.sock"], REFUSED)],
+    });
+    assert_eq!(server.contacts(), 1);
+    Ok(())
+}

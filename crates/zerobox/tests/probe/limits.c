@@ -1,0 +1,150 @@
+/* Attempts to use more than was given. */
+#include "probe.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* Forks until args[0] children live at once; all are gone afterwards. */
+static int fork_bomb(char **args)
+{
+	long most = number(args[0]), made = 0;
+	int error = 0;
+	pid_t *children = calloc((size_t)most, sizeof *children);
+	for (; made < most; made++) {
+		children[made] = fork();
+		if (children[made] == 0) {
+			pause();
+			_exit(0);
+		}
+		if (children[made] == -1) {
+			error = errno;
+			break;
+		}
+	}
+	for (long i = 0; i < made; i++)
+		kill(children[i], SIGKILL);
+	for (long i = 0; i < made; i++)
+		wait_code(children[i]);
+	fprintf(stderr, "%ld\n", made);
+	return error;
+}
+
+/* Takes args[0] bytes and touches every page. */
+static int mem_bomb(char **args)
+{
+	size_t size = (size_t)number(args[0]);
+	char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED)
+		return errno;
+	for (size_t at = 0; at < size; at += 4096)
+		map[at] = 1;
+	return 0;
+}
+
+/* args[0] processes that each hold args[1] bytes at the same time; ENOMEM if any could not. */
+static int mem_bomb_many(char **args)
+{
+	int error = 0;
+	int ready[2];
+	long count = number(args[0]);
+	pid_t children[64];
+	if (count > 64 || pipe(ready) == -1)
+		return EINVAL;
+	for (long i = 0; i < count; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			char answer = (char)mem_bomb(args + 1);
+			if (write(ready[1], &answer, 1) != 1)
+				_exit(1);
+			close(ready[1]);
+			pause();
+			_exit(0);
+		}
+		if (children[i] == -1)
+			return errno;
+	}
+	close(ready[1]);
+	for (long i = 0; i < count; i++) {
+		char answer;
+		if (read(ready[0], &answer, 1) != 1)
+			error = ENOMEM; /* the child was killed before it could answer */
+		else if (answer)
+			error = answer;
+	}
+	for (long i = 0; i < count; i++)
+		kill(children[i], SIGKILL);
+	for (long i = 0; i < count; i++)
+		wait_code(children[i]);
+	return error;
+}
+
+/* Writes args[1] bytes to the file args[0] and removes it. */
+static int fill(char **args)
+{
+	static char block[1 << 16];
+	int error = 0;
+	long left = number(args[1]);
+	int fd = open(args[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd == -1)
+		return errno;
+	signal(SIGXFSZ, SIG_IGN);
+	while (left > 0) {
+		ssize_t n = write(fd, block, left < (long)sizeof block ? (size_t)left : sizeof block);
+		if (n <= 0) {
+			error = n ? errno : EIO;
+			break;
+		}
+		left -= n;
+	}
+	unlink(args[0]);
+	return error;
+}
+
+/* Creates args[1] empty files in the folder args[0]: a bound on bytes alone is no bound. */
+static int fill_inodes(char **args)
+{
+	char path[4096];
+	for (long i = number(args[1]); i > 0; i--) {
+		snprintf(path, sizeof path, "%s/%ld", args[0], i);
+		int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		if (fd == -1)
+			return errno;
+		close(fd);
+	}
+	return 0;
+}
+
+static int open_many(char **args)
+{
+	for (long i = number(args[0]); i > 0; i--)
+		if (open("/dev/null", O_RDONLY | O_CLOEXEC) == -1)
+			return errno;
+	return 0;
+}
+
+/* Uses args[0] milliseconds of processor time and prints how many milliseconds passed meanwhile. */
+static int burn(char **args)
+{
+	struct timespec start, now, used;
+	long want = number(args[0]);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < want);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	printf("%ld\n", (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000);
+	return REPORTED;
+}
+
+const struct entry limit_attempts[] = {
+	{"fork-bomb", 1, fork_bomb},
+	{"mem-bomb", 1, mem_bomb},
+	{"mem-bomb-many", 2, mem_bomb_many},
+	{"fill", 2, fill},
+	{"fill-inodes", 2, fill_inodes},
+	{"open-many", 1, open_many},
+	{"burn", 1, burn},
+	{0},
+};
