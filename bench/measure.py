@@ -125,7 +125,8 @@ class Process:
 
 def memory(ws, sandbox):
     """What the sandbox's own processes hold while a command sleeps inside."""
-    child = ws.start([*sandbox.argv, "sleep", "1"], sandbox.cwd, stdin=subprocess.DEVNULL)
+    quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    child = ws.start([*sandbox.argv, "sleep", "1"], sandbox.cwd, **quiet)
     try:
         time.sleep(0.5)
         found, wanted = [], [child.pid]

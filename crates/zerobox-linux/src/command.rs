@@ -46,7 +46,7 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
     let ruleset = await_ruleset(go)?;
     change_directory(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
-    sys::limit_capabilities(0).map_err(Failure::at(Stage::Privileges))?;
+    sys::forbid_capabilities().and_then(|()| sys::keep_capabilities(0)).map_err(Failure::at(Stage::Privileges))?;
     sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
     let listener = sys::seccomp(&prepared.filter, prepared.mediate_sockets).map_err(Failure::at(Stage::Filter))?;
     // The descriptor is left open: from now on it is init's.

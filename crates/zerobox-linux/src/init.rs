@@ -162,7 +162,7 @@ fn failure(bytes: &[u8]) -> Failure {
 /// From here on init only serves: no rights but to look into the command's processes, nobody looks into it, and the
 /// ends of the command's pipes are the command's alone.
 fn become_small() -> sys::Result<()> {
-    sys::limit_capabilities(1 << CAP_SYS_PTRACE)?;
+    sys::keep_capabilities(1 << CAP_SYS_PTRACE)?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;

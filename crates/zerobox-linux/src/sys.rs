@@ -256,8 +256,22 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, pointer(&request))) }).map(drop)
 }
 
-/// Keeps only the capabilities of `kept` (bits), in this process and in everything it executes.
-pub(crate) fn limit_capabilities(kept: u64) -> Result<()> {
+/// Empties the bounding set, and takes from uid 0 what it gives, so that nothing that this process executes ever has a
+/// capability, capabilities(7).
+pub(crate) fn forbid_capabilities() -> Result<()> {
+    for capability in 0..=LAST_CAPABILITY {
+        // EINVAL ends the list of this kernel's capabilities.
+        // SAFETY: no pointers.
+        if check(unsafe { c_long::from(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)) }) == Err(Errno::INVAL) {
+            break;
+        }
+    }
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong)?;
+    prctl(libc::PR_SET_SECUREBITS, SECURE_NO_ROOT)
+}
+
+/// Keeps only the capabilities of `kept` (bits) in this process.
+pub(crate) fn keep_capabilities(kept: u64) -> Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -270,17 +284,6 @@ pub(crate) fn limit_capabilities(kept: u64) -> Result<()> {
         permitted: u32,
         inheritable: u32,
     }
-    for capability in 0..=LAST_CAPABILITY {
-        // EINVAL ends the list of this kernel's capabilities.
-        // SAFETY: no pointers.
-        if check(unsafe { c_long::from(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)) }) == Err(Errno::INVAL) {
-            break;
-        }
-    }
-    // SAFETY: no pointers.
-    check(unsafe { c_long::from(libc::prctl(libc::PR_SET_SECUREBITS, SECURE_NO_ROOT, 0, 0, 0)) })?;
-    // SAFETY: no pointers.
-    check(unsafe { c_long::from(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)) })?;
     let header = Header { version: 0x2008_0522, pid: 0 };
     let half = |bits: u64| Data { effective: bits as u32, permitted: bits as u32, inheritable: 0 };
     let data = [half(kept & 0xffff_ffff), half(kept >> 32)];

@@ -53,18 +53,22 @@ impl NamePattern {
 
     /// Whether `name` fits.
     pub fn matches(&self, name: &OsStr) -> bool {
-        let mut pieces = self.0.split('*').map(str::as_bytes);
-        let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = name.as_bytes().strip_prefix(first) else { return false };
-        let Some(last) = pieces.next_back() else { return rest.is_empty() };
-        for piece in pieces {
-            match find(rest, piece) {
-                Some(at) => rest = &rest[at + piece.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
+        fits(&self.0, name)
     }
+}
+
+fn fits(pattern: &str, name: &OsStr) -> bool {
+    let mut pieces = pattern.split('*').map(str::as_bytes);
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = name.as_bytes().strip_prefix(first) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        match find(rest, piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 /// Builds the environment of the command.
@@ -89,7 +93,7 @@ pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Resul
     }
     let passed = inherited(surroundings, &Origin::default_policy("environment")).into_iter().filter_map(|variable| {
         let name = variable.name.as_os_str();
-        let loads_code = LOADS_CODE.iter().any(|pattern| NamePattern((*pattern).to_owned()).matches(name));
+        let loads_code = LOADS_CODE.iter().any(|pattern| fits(pattern, name));
         let rule = allowed.iter().find(|(pattern, _)| pattern.matches(name) && (pattern.is_exact() || !loads_code));
         match rule {
             Some((_, origin)) => Some(Variable { origin: origin.clone(), ..variable }),

@@ -12,7 +12,7 @@ use crate::request::{PathList, Request};
 use crate::surroundings::{NodeKind, Surroundings};
 use crate::{system, toolchains};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -229,11 +229,21 @@ impl<'a> Resolver<'a> {
         for path in system::READABLE {
             self.grant_default(Path::new(path), Access::Read, &origin)?;
         }
-        for name in system::ETC {
+        // One listing saves a look-up for each of the many names that this distribution does not have.
+        let present: HashSet<OsString> = self.surroundings.files.names(Path::new("/etc")).into_iter().collect();
+        let is_present = |name: &&&str| Path::new(name).iter().next().is_some_and(|first| present.contains(first));
+        for name in system::ETC.iter().filter(is_present) {
             self.grant_default(&Path::new("/etc").join(name), Access::Read, &origin)?;
         }
-        for path in system::PRIVATE {
-            self.cut_out(Path::new(path), &Origin::default_policy("credentials"));
+        for name in system::ETC_PRIVATE {
+            let path = Path::new("/etc").join(name);
+            let origin = Origin::default_policy("credentials");
+            if is_present(&name) {
+                self.cut_out(&path, &origin);
+            } else {
+                let (effect, access, source) = (Effect::Deny, Access::Read, RuleSource::BuiltIn);
+                self.rules.push(FileRule { path, effect, access, source, origin, state: PathState::Absent });
+            }
         }
         for grant in toolchains::grants(self.surroundings) {
             let origin = Origin::default_policy(format_args!("toolchain {}", grant.name));

@@ -29,19 +29,18 @@ pub(crate) const ETC: &[&str] = &[
     "wgetrc", "xattr.conf", "xdg", "xml", "zlogin", "zprofile", "zsh", "zsh_command_not_found", "zshenv", "zshrc",
 ];
 
-/// Files below a system directory that no grant of a tree above them shows. `/etc` is not granted as a
-/// whole by default, but the caller may; these stay closed until they are named.
-pub(crate) const PRIVATE: &[&str] = &[
-    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
-    "/etc/doas.conf", "/etc/security/opasswd", "/etc/krb5.keytab", "/etc/ssl/private", "/etc/pki/tls/private",
-    "/etc/pki/private", "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_dsa_key", "/etc/ssh/ssh_host_ecdsa_key",
-    "/etc/ssh/ssh_host_ed25519_key", "/etc/NetworkManager/system-connections", "/etc/wireguard",
-    "/etc/openvpn", "/etc/ipsec.secrets", "/etc/ipsec.d/private", "/etc/swanctl/private", "/etc/ppp/chap-secrets",
-    "/etc/ppp/pap-secrets", "/etc/letsencrypt", "/etc/docker/key.json", "/etc/kubernetes", "/etc/rancher",
-    "/etc/crypttab", "/etc/luks", "/etc/cifs-credentials", "/etc/samba/private", "/etc/netplan",
-    "/etc/wpa_supplicant", "/etc/iwd", "/etc/mysql/debian.cnf", "/etc/credstore", "/etc/credstore.encrypted",
-    "/etc/polkit-1", "/etc/libvirt", "/etc/ceph", "/etc/machine-secret", "/etc/at.deny", "/etc/.pwd.lock",
-    "/usr/local/etc/sudoers", "/usr/local/etc/sudoers.d",
+/// Names in `/etc` that no grant of a tree above them shows. `/etc` is not granted as a whole by default, but the
+/// caller may; these stay closed until they are named.
+pub(crate) const ETC_PRIVATE: &[&str] = &[
+    "shadow", "shadow-", "gshadow", "gshadow-", "sudoers", "sudoers.d",
+    "doas.conf", "security/opasswd", "krb5.keytab", "ssl/private", "pki/tls/private",
+    "pki/private", "ssh/ssh_host_rsa_key", "ssh/ssh_host_dsa_key", "ssh/ssh_host_ecdsa_key",
+    "ssh/ssh_host_ed25519_key", "NetworkManager/system-connections", "wireguard",
+    "openvpn", "ipsec.secrets", "ipsec.d/private", "swanctl/private", "ppp/chap-secrets",
+    "ppp/pap-secrets", "letsencrypt", "docker/key.json", "kubernetes", "rancher",
+    "crypttab", "luks", "cifs-credentials", "samba/private", "netplan",
+    "wpa_supplicant", "iwd", "mysql/debian.cnf", "credstore", "credstore.encrypted",
+    "polkit-1", "libvirt", "ceph", "machine-secret", "at.deny", ".pwd.lock",
 ];
 
 /// Directories of the kernel. They are never part of a grant of a tree above them.

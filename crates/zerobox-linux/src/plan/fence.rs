@@ -82,7 +82,8 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
     let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
     // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
     // a denied directory that did not exist when the mounts were made.
-    if view.absent.is_empty() {
+    let denied = |path: &Path| policy.files.at(path).any(|rule| !rule.is_cut_out());
+    if !view.absent.iter().any(|path| denied(path)) {
         rules.push(directory("/", Rights::List));
     }
     rules.push(directory("/proc", Rights::Change));
