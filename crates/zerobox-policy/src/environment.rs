@@ -91,13 +91,13 @@ pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Resul
             }
         }
     }
+    let homes: Vec<&str> = crate::toolchains::variables().collect();
     let passed = inherited(surroundings, &Origin::default_policy("environment")).into_iter().filter_map(|variable| {
         let name = variable.name.as_os_str();
-        let loads_code = LOADS_CODE.iter().any(|pattern| fits(pattern, name));
-        let rule = allowed.iter().find(|(pattern, _)| pattern.matches(name) && (pattern.is_exact() || !loads_code));
-        match rule {
+        let may_pass = |pattern: &NamePattern| pattern.is_exact() || !LOADS_CODE.iter().any(|other| fits(other, name));
+        match allowed.iter().find(|(pattern, _)| pattern.matches(name) && may_pass(pattern)) {
             Some((_, origin)) => Some(Variable { origin: origin.clone(), ..variable }),
-            None => (!loads_code && passes_by_default(name)).then_some(variable),
+            None => passes_by_default(name, &homes).then_some(variable),
         }
     });
     with_set(request, passed.collect(), &denied)
@@ -134,10 +134,8 @@ fn patterns<'a>(lists: impl Iterator<Item = &'a str>) -> Result<Vec<NamePattern>
     lists.flat_map(|list| list.split(',')).filter(|text| !text.is_empty()).map(NamePattern::parse).collect()
 }
 
-fn passes_by_default(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| {
-        HARMLESS.contains(&name) || name.starts_with("LC_") || crate::toolchains::variables().any(|var| var == name)
-    })
+fn passes_by_default(name: &OsStr, homes: &[&str]) -> bool {
+    name.to_str().is_some_and(|name| HARMLESS.contains(&name) || name.starts_with("LC_") || homes.contains(&name))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -218,6 +216,14 @@ mod tests {
         let env = [("TOKEN", "x")];
         assert_eq!(built(&env, |r| { r.allow_env = listed("TOKEN"); r.deny_env = vec!["TOK*".into()] }), [""; 0]);
         assert_eq!(built(&env, |r| { r.env = vec!["TOKEN=y".into()]; r.deny_env = vec!["TOKEN".into()] }), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_that_loads_code_is_harmless() {
+        let passing = HARMLESS.iter().copied().chain(crate::toolchains::variables());
+        for name in passing {
+            assert!(!LOADS_CODE.iter().any(|pattern| fits(pattern, OsStr::new(name))), "{name}");
+        }
     }
 
     #[test]

@@ -31,8 +31,12 @@ pub(crate) struct ToolchainGrant {
 pub(crate) fn grants(surroundings: &Surroundings<'_>) -> Vec<ToolchainGrant> {
     let mut grants: Vec<ToolchainGrant> = Vec::new();
     let search = surroundings.var("PATH").unwrap_or_default();
-    for directory in std::env::split_paths(search).filter(|path| path.is_absolute()) {
-        let mut found = match known(&directory, surroundings) {
+    let roots: Vec<_> = TOOLCHAINS.iter().filter_map(|row| Some((row, place(&row.root, surroundings)?))).collect();
+    let is_system = |path: &Path| {
+        crate::system::READABLE.iter().chain(crate::system::SPECIAL).any(|root| path.starts_with(root))
+    };
+    for directory in std::env::split_paths(search).filter(|path| path.is_absolute() && !is_system(path)) {
+        let mut found = match known(&directory, &roots, surroundings) {
             found if !found.is_empty() => found,
             _ => unknown(&directory, surroundings).into_iter().collect(),
         };
@@ -42,21 +46,25 @@ pub(crate) fn grants(surroundings: &Surroundings<'_>) -> Vec<ToolchainGrant> {
     grants
 }
 
-fn known(directory: &Path, surroundings: &Surroundings<'_>) -> Vec<ToolchainGrant> {
-    let place = |home: &Home| -> Option<PathBuf> {
-        let moved = surroundings.var(home.var).map(PathBuf::from).filter(|path| path.is_absolute());
-        moved.or_else(|| Some(surroundings.home?.join(home.below_home)))
-    };
+fn place(home: &Home, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    let moved = Some(home.var).filter(|var| !var.is_empty()).and_then(|var| surroundings.var(var));
+    let moved = moved.map(PathBuf::from).filter(|path| path.is_absolute());
+    moved.or_else(|| Some(surroundings.home?.join(home.below_home)))
+}
+
+fn known(
+    directory: &Path,
+    roots: &[(&'static Toolchain, PathBuf)],
+    surroundings: &Surroundings<'_>,
+) -> Vec<ToolchainGrant> {
     // The longest root wins: `~/.local/share/mise/shims` is mise's, not that of `~/.local`.
-    let matching = TOOLCHAINS.iter().filter_map(|toolchain| {
-        let root = place(&toolchain.root)?;
-        (directory.starts_with(&root) && !is_above_home(&root, surroundings)).then_some((toolchain, root))
-    });
+    let matching = roots.iter().filter(|(_, root)| directory.starts_with(root) && !is_above_home(root, surroundings));
     let Some((toolchain, root)) = matching.max_by_key(|(_, root)| root.as_os_str().len()) else {
         return Vec::new();
     };
-    std::iter::once(root)
-        .chain(toolchain.also.iter().filter_map(place).filter(|path| !is_above_home(path, surroundings)))
+    let also = toolchain.also.iter().filter_map(|home| place(home, surroundings));
+    std::iter::once(root.clone())
+        .chain(also.filter(|path| !is_above_home(path, surroundings)))
         .map(|path| {
             let cut = toolchain.cut.iter().map(|name| path.join(name)).collect();
             ToolchainGrant { name: toolchain.name, path, cut }
@@ -67,8 +75,7 @@ fn known(directory: &Path, surroundings: &Surroundings<'_>) -> Vec<ToolchainGran
 /// A directory of `PATH` that no row names is readable itself, and so is the prefix of a `bin` that has a
 /// `lib` or `libexec` beside it, as in a Node, Conda or virtual environment unpacked by hand.
 fn unknown(directory: &Path, surroundings: &Surroundings<'_>) -> Option<ToolchainGrant> {
-    let system = crate::system::READABLE.iter().chain(crate::system::SPECIAL);
-    if system.clone().any(|root| directory.starts_with(root)) || is_above_home(directory, surroundings) {
+    if is_above_home(directory, surroundings) {
         return None;
     }
     let prefix = directory.parent().filter(|prefix| {
