@@ -231,7 +231,7 @@ impl Value {
             Value::Number(number) => *number,
             Value::Text(text) => text.bytes().map(u64::from).fold(SEED, u64::wrapping_add),
             Value::List(values) => values.iter().map(Value::weight).fold(0, u64::wrapping_add),
-            Value::Map(map) => map.iter().fold(0, |sum, (key, value)| sum ^ key.len() as u64 ^ value.weight()),
+            Value::Map(map) => map.iter().fold(0, |sum, (key, one)| sum ^ one.weight() ^ key.len() as u64),
         }
     }
 }

@@ -15,6 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
 pub(crate) const READY: u8 = 0xff;
 pub(crate) const NO_LISTENER: i32 = -1;
+/// What init says last: the view is complete.
+pub(crate) const EXECUTE: u8 = 1;
 
 /// Never returns: the process becomes the command, or reports why it could not and ends.
 pub(crate) fn become_command(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> ! {
@@ -43,7 +45,9 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
     // Capabilities outlive the limits, since binding to processors and lowering limits needs none.
     limit(prepared)?;
     let _ = rustix::io::write(report, &[NETWORK_MADE]);
-    let ruleset = await_ruleset(go)?;
+    let mut number = [0; 4];
+    hear(go, &mut number)?;
+    let ruleset = i32::from_le_bytes(number);
     change_directory(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities().and_then(|()| sys::keep_capabilities(0)).map_err(Failure::at(Stage::Privileges))?;
@@ -57,7 +61,9 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
     });
     let mut ready = [READY; 5];
     ready[1..].copy_from_slice(&number.to_le_bytes());
-    rustix::io::write(report, &ready).map(drop).map_err(Failure::at(Stage::Filter))
+    rustix::io::write(report, &ready).map_err(Failure::at(Stage::Filter))?;
+    // Until init has taken the host's root off, `/..` still leads to it.
+    hear(go, &mut [EXECUTE])
 }
 
 /// A network namespace with nothing in it but a loopback interface of its own. Making one is the most expensive
@@ -96,10 +102,10 @@ fn bind_to(processors: usize) -> sys::Result<()> {
     rustix::thread::sched_setaffinity(None, &chosen)
 }
 
-fn await_ruleset(go: BorrowedFd<'_>) -> Result<i32, Failure> {
-    let mut number = [0; 4];
-    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut number)) {
-        Ok(4) => Ok(i32::from_le_bytes(number)),
+/// Waits for what init has to say.
+fn hear(go: BorrowedFd<'_>, message: &mut [u8]) -> Result<(), Failure> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut *message)) {
+        Ok(count) if count == message.len() => Ok(()),
         // Init failed and has said so itself.
         Ok(_) => sys::exit_now(125),
         Err(errno) => Err(Failure::at(Stage::Init)(errno)),

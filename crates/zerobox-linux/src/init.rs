@@ -5,7 +5,7 @@
 //! into the processes that it serves. It cannot be traced or read, so that nothing of the supervisor that it was
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
-use crate::command::{self, NETWORK_MADE, NO_LISTENER, READY};
+use crate::command::{self, EXECUTE, NETWORK_MADE, NO_LISTENER, READY};
 use crate::fence;
 use crate::mediator::Mediator;
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage};
@@ -47,7 +47,6 @@ struct Init<'a> {
 
 fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, Failure> {
     die_with_supervisor(control).map_err(Failure::at(Stage::Init))?;
-    map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     let children = SignalSet::of(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor().map_err(Failure::at(Stage::Init))?;
@@ -57,6 +56,7 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
         Cloned::Child => command::become_command(prepared, await_go.as_fd(), tell.as_fd()),
         Cloned::Parent(command) => command,
     };
+    map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
     root::enter(prepared)?;
@@ -65,6 +65,8 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
     let number = ruleset.as_raw_fd().to_le_bytes();
     rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
+    root::detach_host()?;
+    rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
     let listener = await_ready(&report)?;
     // The command's process may still need its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;

@@ -24,6 +24,16 @@ pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
     pivot(&root).map_err(Failure::at(Stage::Pivot))
 }
 
+/// Takes the host's root off, which after [`enter`] lies on top of the new one. The kernel waits for all readers of the
+/// mount table here, and so this is done while the command's process gives up its rights.
+pub(crate) fn detach_host() -> std::result::Result<(), Failure> {
+    let detach = || {
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::chdir(c"/")
+    };
+    detach().map_err(Failure::at(Stage::Pivot))
+}
+
 /// One file system holds all directories of our own, so that one size bounds them together. It is put on `/proc`
 /// for the moment, where no path that a policy may grant leads through.
 fn empty_root(size: &CStr) -> Result<OwnedFd> {
@@ -43,10 +53,8 @@ fn mount(context: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
 
 fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(root)?;
-    // With both arguments the same, the old root ends up on top of the new one, pivot_root(2), and is taken off.
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
+    // With both arguments the same, the old root ends up on top of the new one, pivot_root(2).
+    rustix::process::pivot_root(c".", c".")
 }
 
 struct Builder<'a> {

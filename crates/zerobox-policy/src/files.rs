@@ -2,8 +2,8 @@
 
 use crate::origin::Origin;
 use crate::surroundings::{Node, NodeKind};
+use crate::tree::{PathMap, and_above, is_within};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What a rule is about. Reading includes listing and executing.
@@ -98,18 +98,19 @@ pub struct Verdict<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct FileRules {
     rules: Vec<FileRule>,
-    by_path: HashMap<PathBuf, Vec<usize>>,
+    by_path: PathMap<Vec<usize>>,
 }
 
 impl FileRules {
     /// Puts rules together; the order does not matter. Cut-outs that the caller named are dropped.
     pub fn new(rules: Vec<FileRule>) -> Self {
-        let mut by_path: HashMap<PathBuf, Vec<usize>> = HashMap::with_capacity(rules.len());
+        let mut by_path: PathMap<Vec<usize>> = PathMap::default();
         for (index, rule) in rules.iter().enumerate() {
-            by_path.entry(rule.path.clone()).or_default().push(index);
+            by_path.entry(&rule.path).push(index);
         }
         let is_lifted = |rule: &FileRule| {
-            rule.is_cut_out() && by_path[&rule.path].iter().any(|other| lifts(&rules[*other], rule))
+            let mut others = by_path.get(&rule.path).into_iter().flatten();
+            rule.is_cut_out() && others.any(|other| lifts(&rules[*other], rule))
         };
         if !rules.iter().any(is_lifted) {
             return Self { rules, by_path };
@@ -130,7 +131,7 @@ impl FileRules {
     /// The rules about `path` or a tree that it is in, the nearest first.
     pub fn covering<'a, 'p>(&'a self, path: &'p Path) -> impl Iterator<Item = &'a FileRule> + use<'a, 'p> {
         let at = |path| self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        path.ancestors().flat_map(at).map(|index| &self.rules[*index])
+        and_above(path).flat_map(at).map(|index| &self.rules[*index])
     }
 
     /// Decides about `path`, which must be canonical.
@@ -167,7 +168,7 @@ fn lifts(rule: &FileRule, cut: &FileRule) -> bool {
     rule.source == RuleSource::User
         && rule.effect == Effect::Allow
         && rule.access >= cut.access
-        && rule.path.starts_with(&cut.path)
+        && is_within(&rule.path, &cut.path)
 }
 
 #[cfg(test)]

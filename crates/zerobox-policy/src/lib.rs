@@ -19,6 +19,7 @@ mod request;
 mod surroundings;
 mod system;
 mod toolchains;
+mod tree;
 
 pub use environment::{NamePattern, Variable};
 pub use error::PolicyError;
@@ -30,4 +31,5 @@ pub use paths::{Link, Resolved};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Watched, obeyed_names};
 pub use request::{EnvList, PathList, Request};
+pub use tree::{PathMap, and_above, is_within};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};

@@ -154,17 +154,13 @@ pub(crate) mod fake {
             self.0.get(path).cloned().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
 
-        fn names(&self, directory: &Path) -> Vec<OsString> {
+        fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)> {
             let below = self.0.keys().filter(|path| path.parent() == Some(directory));
-            below.filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect()
+            below.filter_map(|path| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)))).collect()
         }
 
         fn text(&self, _path: &Path) -> Option<String> {
             None
-        }
-
-        fn readable(&self, path: &Path) -> bool {
-            self.0.contains_key(path)
         }
     }
 }

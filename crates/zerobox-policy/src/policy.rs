@@ -9,10 +9,11 @@ use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
 use crate::protected::{self, Watched};
 use crate::request::{PathList, Request};
-use crate::surroundings::{NodeKind, Surroundings};
+use crate::surroundings::{Node, NodeKind, Surroundings};
+use crate::tree::{and_above, is_within};
 use crate::{system, toolchains};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -155,9 +156,9 @@ impl Policy {
 
     /// Whether `path` is in a scratch directory, and no rule of a nearer tree is about it.
     pub fn is_scratch(&self, path: &Path) -> bool {
-        let nearest = path.ancestors().find(|path| self.scratch.iter().any(|scratch| scratch.path == *path));
+        let nearest = and_above(path).find(|path| self.scratch.iter().any(|scratch| scratch.path == *path));
         nearest.is_some_and(|scratch| {
-            self.files.covering(path).all(|rule| !rule.path.starts_with(scratch) || rule.path == scratch)
+            self.files.covering(path).all(|rule| !is_within(&rule.path, scratch) || rule.path == scratch)
         })
     }
 
@@ -230,19 +231,30 @@ impl<'a> Resolver<'a> {
             self.grant_default(Path::new(path), Access::Read, &origin)?;
         }
         // One listing saves a look-up for each of the many names that this distribution does not have.
-        let present: HashSet<OsString> = self.surroundings.files.names(Path::new("/etc")).into_iter().collect();
-        let is_present = |name: &&&str| Path::new(name).iter().next().is_some_and(|first| present.contains(first));
-        for name in system::ETC.iter().filter(is_present) {
-            self.grant_default(&Path::new("/etc").join(name), Access::Read, &origin)?;
+        let listed: HashMap<_, _> = self.surroundings.files.names(Path::new("/etc")).into_iter().collect();
+        let kind = |name: &str| match name.split_once('/') {
+            None => listed.get(OsStr::new(name)).copied(),
+            Some((first, _)) => listed.get(OsStr::new(first)).map(|_| None),
+        };
+        for name in system::ETC {
+            let path = Path::new("/etc").join(name);
+            match kind(name) {
+                Some(Some(kind @ (NodeKind::File | NodeKind::Directory))) => {
+                    let found = Resolved { path, node: Some(Node { kind, links: 1 }), links: Vec::new() };
+                    self.push(&found, Effect::Allow, Access::Read, RuleSource::BuiltIn, origin.clone());
+                }
+                Some(_) => self.grant_default(&path, Access::Read, &origin)?,
+                None => {}
+            }
         }
+        let origin = Origin::default_policy("credentials");
         for name in system::ETC_PRIVATE {
             let path = Path::new("/etc").join(name);
-            let origin = Origin::default_policy("credentials");
-            if is_present(&name) {
+            if kind(name).is_some() {
                 self.cut_out(&path, &origin);
             } else {
-                let (effect, access, source) = (Effect::Deny, Access::Read, RuleSource::BuiltIn);
-                self.rules.push(FileRule { path, effect, access, source, origin, state: PathState::Absent });
+                let absent = Resolved { path, node: None, links: Vec::new() };
+                self.push(&absent, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
             }
         }
         for grant in toolchains::grants(self.surroundings) {

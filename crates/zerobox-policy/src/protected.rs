@@ -56,7 +56,7 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
     }
     for common in repositories.clone() {
         let worktrees = common.join("worktrees");
-        repositories.extend(files.names(&worktrees).into_iter().map(|name| worktrees.join(name)));
+        repositories.extend(files.names(&worktrees).into_iter().map(|(name, _)| worktrees.join(name)));
         add_modules(&mut repositories, &common.join("modules"), MODULE_DEPTH, files);
     }
     repositories
@@ -64,7 +64,7 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
 
 /// A submodule's directory is named after its path, so it may be nested.
 fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, files: &dyn Files) {
-    for name in files.names(directory) {
+    for (name, _) in files.names(directory) {
         let module = directory.join(name);
         if files.node(&module.join("HEAD")).is_ok() {
             add_modules(repositories, &module.join("modules"), depth.saturating_sub(1), files);

@@ -42,14 +42,11 @@ pub trait Files {
     /// As the system call.
     fn link_target(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// The names in a directory; none if it cannot be read.
-    fn names(&self, directory: &Path) -> Vec<OsString>;
+    /// The names in a directory, with the type of each where listing tells it; none if it cannot be read.
+    fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)>;
 
     /// The first bytes of a small text file; `None` if it cannot be read.
     fn text(&self, path: &Path) -> Option<String>;
-
-    /// Whether this user may read the file (`faccessat(2)` with the effective ids).
-    fn readable(&self, path: &Path) -> bool;
 }
 
 /// The caller: where it stands, who it is and what it sees.

@@ -1,13 +1,12 @@
 //! The caller's surroundings: its environment, its directory, and the real file system.
 
 use crate::error::Error;
-use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::fs::FileType;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Files, Node, NodeKind, Surroundings};
+use zerobox_policy::{Files, Node, NodeKind, PathMap, Surroundings};
 
 /// A snapshot of the caller's surroundings. What it has once seen of the file system stays as it was, so that all
 /// of a policy is about the same moment.
@@ -56,7 +55,7 @@ fn home_of_user() -> Option<PathBuf> {
 
 #[derive(Debug, Default)]
 struct RealFiles {
-    seen: RefCell<HashMap<PathBuf, Result<Node, i32>>>,
+    seen: RefCell<PathMap<Result<Node, i32>>>,
 }
 
 impl Files for RealFiles {
@@ -75,7 +74,7 @@ impl Files for RealFiles {
             links: u64::from(stat.st_nlink),
         });
         let found = found.map_err(|errno| errno.raw_os_error());
-        self.seen.borrow_mut().insert(path.to_owned(), found.clone());
+        self.seen.borrow_mut().insert(path, found.clone());
         found.map_err(io::Error::from_raw_os_error)
     }
 
@@ -83,8 +82,15 @@ impl Files for RealFiles {
         std::fs::read_link(path)
     }
 
-    fn names(&self, directory: &Path) -> Vec<OsString> {
-        std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+    fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let kind = |kind: std::fs::FileType| match kind {
+            kind if kind.is_file() => NodeKind::File,
+            kind if kind.is_dir() => NodeKind::Directory,
+            kind if kind.is_symlink() => NodeKind::Symlink,
+            _ => NodeKind::Special,
+        };
+        entries.map(|entry| (entry.file_name(), entry.file_type().ok().map(kind))).collect()
     }
 
     fn text(&self, path: &Path) -> Option<String> {
@@ -92,10 +98,6 @@ impl Files for RealFiles {
         let mut text = String::new();
         let file = std::fs::File::open(path).ok()?;
         file.take(MAX_TEXT).read_to_string(&mut text).ok().map(|_| text)
-    }
-
-    fn readable(&self, path: &Path) -> bool {
-        rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_ok()
     }
 }
 

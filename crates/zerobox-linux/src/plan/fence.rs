@@ -3,7 +3,7 @@
 use super::mounts::{Region, View};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Access, Effect, PathState, Policy};
+use zerobox_policy::{Access, Effect, PathState, Policy, is_within};
 
 /// A tree and what Landlock lets the command do in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,18 +92,18 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
         rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
     }
     let mut allows: Vec<_> = policy.files.iter().filter(|rule| rule.effect == Effect::Allow).collect();
-    allows.sort_by(|a, b| a.path.cmp(&b.path));
+    allows.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     let mut nested: Vec<(&Path, Access)> = Vec::new();
     for rule in allows {
         let Some(access) = policy.files.granted(&rule.path) else { continue };
-        nested.retain(|(path, _)| rule.path.starts_with(path));
+        nested.retain(|(path, _)| is_within(&rule.path, path));
         if nested.iter().any(|(_, around)| *around >= access) {
             continue;
         }
         let path = rule.path.clone();
         if rule.state == PathState::Special {
             rules.push(LandlockRule { path, rights: Rights::Device, directory: false });
-        } else if view.absent.iter().any(|absent| absent.starts_with(&rule.path)) && access == Access::Read {
+        } else if view.absent.iter().any(|absent| is_within(absent, &rule.path)) && access == Access::Read {
             around_absent(&rule.path, view, &mut rules);
         } else {
             let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
@@ -129,7 +129,7 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
         if is_hidden || kind.is_symlink() {
             continue;
         }
-        if kind.is_dir() && view.absent.iter().any(|absent| absent.starts_with(&path)) {
+        if kind.is_dir() && view.absent.iter().any(|absent| is_within(absent, &path)) {
             around_absent(&path, view, rules);
         } else {
             rules.push(LandlockRule { path, rights: Rights::Read, directory: kind.is_dir() });

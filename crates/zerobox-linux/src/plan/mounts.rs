@@ -2,9 +2,9 @@
 
 use crate::facts::HostFacts;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Access, Effect, Link, PathState, Policy, RuleSource, ScratchKind};
+use zerobox_policy::{Access, Effect, Link, PathMap, PathState, Policy, RuleSource, ScratchKind, is_within};
 
 /// One step towards the command's file system. Paths are the same inside as on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +72,7 @@ pub(super) enum Region {
 /// Every path where what the command sees changes.
 #[derive(Debug)]
 pub(super) struct View {
-    regions: BTreeMap<PathBuf, Region>,
+    regions: PathMap<Region>,
     /// Denied paths in read-only trees that do not exist: nobody inside can create them, and Landlock holds them
     /// should somebody outside.
     pub(super) absent: BTreeSet<PathBuf>,
@@ -80,17 +80,18 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
-        let mut view = Self { regions: BTreeMap::new(), absent: BTreeSet::new() };
-        view.regions.insert(PathBuf::from("/proc"), Region::Processes);
-        let scratch: BTreeMap<_, _> = policy.scratch.iter().map(|s| (s.path.as_path(), s.kind)).collect();
-        let rules = policy.files.iter().map(|rule| rule.path.as_path());
-        let paths: BTreeSet<&Path> = rules.chain(scratch.keys().copied()).chain([Path::new(ETC)]).collect();
-        for path in paths {
-            if let Some(kind) = scratch.get(path) {
-                view.regions.insert(path.to_owned(), Region::Scratch(*kind));
+        let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
+        view.regions.insert(Path::new("/proc"), Region::Processes);
+        let mut points: PathMap<Option<ScratchKind>> = PathMap::default();
+        policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
+        points.insert(Path::new(ETC), None);
+        policy.scratch.iter().for_each(|scratch| points.insert(&scratch.path, Some(scratch.kind)));
+        for (path, scratch) in points.sorted() {
+            if let Some(kind) = scratch {
+                view.regions.insert(path, Region::Scratch(*kind));
             } else if let Some(region) = view.region(path, policy, facts) {
                 view.pin_above(path, &region);
-                view.regions.insert(path.to_owned(), region);
+                view.regions.insert(path, region);
             }
         }
         view
@@ -98,7 +99,7 @@ impl View {
 
     /// The innermost region that `path` is in, or that begins at it.
     pub(super) fn around(&self, path: &Path) -> Option<(&Path, &Region)> {
-        path.ancestors().find_map(|path| self.regions.get_key_value(path)).map(|(path, region)| (path.as_path(), region))
+        self.regions.nearest(path)
     }
 
     fn above(&self, path: &Path) -> Option<(&Path, &Region)> {
@@ -123,7 +124,7 @@ impl View {
         let origin = || rule.origin.to_string();
         let around = self.access_above(path);
         // Of `/etc` the names of the default policy are allowed by Landlock; one mount shows them all.
-        let in_etc = path.starts_with(ETC) && path != Path::new(ETC);
+        let in_etc = is_within(path, Path::new(ETC)) && path != Path::new(ETC);
         match policy.files.granted(path) {
             Some(access) if around == Some(access) => None,
             Some(Access::Read) if in_etc && around.is_some() && rule.effect == Effect::Allow => None,
@@ -158,7 +159,9 @@ impl View {
         let tree = tree.to_owned();
         let between: Vec<_> = path.ancestors().skip(1).take_while(|above| *above != tree).map(Path::to_owned).collect();
         for directory in between {
-            self.regions.entry(directory).or_insert(Region::Pinned);
+            if self.regions.get(&directory).is_none() {
+                self.regions.insert(&directory, Region::Pinned);
+            }
         }
     }
 
@@ -166,7 +169,7 @@ impl View {
     pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts) -> Vec<Mount> {
         let mut builder = Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
         builder.devices(policy, facts);
-        for (path, region) in &self.regions {
+        for (path, region) in self.regions.sorted() {
             builder.region(path, region);
         }
         for path in facts.proc_settings.iter().chain(&facts.proc_private) {
@@ -185,7 +188,7 @@ impl View {
 
 /// `/etc` is shown if any name in it is granted.
 fn etc(policy: &Policy) -> Option<Region> {
-    let first = policy.files.iter().find(|rule| rule.path.starts_with(ETC) && rule.effect == Effect::Allow)?;
+    let first = policy.files.iter().find(|rule| is_within(&rule.path, Path::new(ETC)) && rule.effect == Effect::Allow)?;
     let access = policy.files.granted(ETC.as_ref()).unwrap_or(Access::Read);
     Some(Region::Host { access, origin: first.origin.to_string(), state: PathState::Directory })
 }

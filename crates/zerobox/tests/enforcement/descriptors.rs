@@ -3,7 +3,6 @@
 use crate::case::{Case, Verdict, cases};
 use crate::fixture::{Fixture, LIMIT};
 use crate::outcome::{self, Outcome};
-use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
     Everyone: descriptors_above_two_are_closed, keep_fd_keeps_one, a_kept_descriptor_cannot_be_reopened_for_writing,
@@ -116,13 +115,9 @@ fn closed_standard_streams_stay_harmless(f: &Fixture) -> Verdict {
             assert!(is_harmless && number.parse::<u32>().expect("a number") <= 2, "{redirections}\n{inside}");
         }
     }
-    let (inside, _) = f.redirected(">&-", &[], &["create", "made"]);
-    assert_eq!(inside.stderr, "", "\n{inside}");
-    f.check(&Pair {
-        allowed: &[&["read", "readme.txt"]],
-        forbidden: &[(&["create", "made"], "EROFS")],
-        ..Pair::default()
-    });
+    // Without stdout the first file that is opened is number 1, inside as outside.
+    let (inside, _) = f.redirected(">&-", &[], &["read", "readme.txt"]);
+    assert_eq!((inside.code, inside.stderr.as_str()), (Some(0), ""), "\n{inside}");
     Ok(())
 }
 

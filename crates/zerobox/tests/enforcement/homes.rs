@@ -52,11 +52,27 @@ fn a_granted_part_of_the_home_is_kept(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+/// A file in a directory of the host that all share. It goes with the value.
+struct HostFile(String);
+
+impl HostFile {
+    fn new(name: String) -> Self {
+        std::fs::write(&name, "host\n").expect("scratch directories are writable");
+        Self(name)
+    }
+}
+
+impl Drop for HostFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn scratch_is_private_and_gone_afterwards(f: &Fixture) -> Verdict {
     for directory in ["/tmp", "/var/tmp", "/dev/shm"] {
-        let name = format!("{directory}/{}", f.unique);
-        std::fs::write(&name, "host\n").expect("scratch directories are writable");
-        let attempts: [&[&str]; 2] = [&["stat", &name], &["read", &name]];
+        let file = HostFile::new(format!("{directory}/{}", f.unique));
+        let name = &file.0;
+        let attempts: [&[&str]; 2] = [&["stat", name], &["read", name]];
         for attempt in attempts {
             let outcome = f.inside(&[], attempt);
             assert_eq!(outcome.verdict(), "ENOENT", "\n{outcome}");
@@ -64,8 +80,7 @@ fn scratch_is_private_and_gone_afterwards(f: &Fixture) -> Verdict {
         }
         let script = format!("echo inside > {name} && cat {name}");
         f.sh(&[], &script).assert_stdout("inside\n");
-        assert_eq!(std::fs::read_to_string(&name).expect("still there"), "host\n");
-        std::fs::remove_file(&name).expect("ours");
+        assert_eq!(std::fs::read_to_string(name).expect("still there"), "host\n");
         f.sh(&[], &format!("echo inside > {name}.2")).assert_code(0);
         assert!(!std::path::Path::new(&format!("{name}.2")).exists());
     }
@@ -78,10 +93,9 @@ fn scratch_is_shared_between_processes(f: &Fixture) -> Verdict {
 }
 
 fn share_tmp_shows_the_hosts(f: &Fixture) -> Verdict {
-    let name = format!("/tmp/{}", f.unique);
-    std::fs::write(&name, "host\n").expect("scratch directories are writable");
+    let file = HostFile::new(format!("/tmp/{}", f.unique));
+    let name = &file.0;
     let outcome = f.sh(&["--share-tmp"], &format!("cat {name} && echo inside > {name}.2"));
-    std::fs::remove_file(&name).expect("ours");
     outcome.assert_code(0).assert_stdout("host\n");
     std::fs::remove_file(format!("{name}.2")).expect("the host has to see it");
     Ok(())

@@ -56,7 +56,7 @@ fn message_queues_are_private(f: &Fixture) -> Verdict {
     }
     f.outside(&["mq-make", &name]).assert_stdout("ok\n");
     f.check(&Pair {
-        allowed: &[&["mq-local", &name]],
+        allowed: &[&["posix-shm-local", &name]],
         forbidden: &[(&["mq-find", &name], "ENOENT"), (&["mq-remove", &name], "ENOENT")],
         ..Pair::default()
     });

@@ -27,7 +27,7 @@ fn the_hosts_loopback_is_out_of_reach(f: &Fixture) -> Verdict {
 /// Without a network of its own this machine may not reach them either, so there is no second half.
 fn addresses_outside_are_out_of_reach(f: &Fixture) -> Verdict {
     for (address, port) in [("192.0.2.1", "80"), ("8.8.8.8", "53"), ("169.254.169.254", "80"), ("10.0.0.1", "22"), ("2001:db8::1", "80")] {
-        let outcome = f.inside(&["--allow-write"], &["tcp-connect", address, port]);
+        let outcome = f.inside(&["--allow-write=."], &["tcp-connect", address, port]);
         let unreachable = ["ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EACCES", "EPERM", "EADDRNOTAVAIL"];
         assert!(unreachable.contains(&outcome.verdict().as_str()), "{address}\n{outcome}");
     }
@@ -59,7 +59,7 @@ fn netlink_is_for_routes_only(f: &Fixture) -> Verdict {
     let families = ["4", "9", "12", "15", "16"];
     let attempts: Vec<_> = families.iter().map(|family| ["netlink", *family]).collect();
     let forbidden: Vec<_> = attempts.iter().map(|attempt| (attempt.as_slice(), errnos)).collect();
-    let pair = Pair { flags: &["--allow-write"], allowed: &[&["netlink", "0"]], forbidden: &forbidden };
+    let pair = Pair { flags: &["--allow-write=."], allowed: &[&["netlink", "0"]], forbidden: &forbidden };
     f.check_if_bare_works(&pair, "this kernel has none of the families")
 }
 
@@ -92,7 +92,7 @@ fn odd_families_are_refused(f: &Fixture) -> Verdict {
     ];
     let mut forbidden: Vec<_> = families.iter().map(|attempt| (attempt.as_slice(), "EAFNOSUPPORT")).collect();
     forbidden.push((&["vsock"], "EAFNOSUPPORT"));
-    let pair = Pair { flags: &["--allow-write"], allowed: &[&["unix-pair", "1"]], forbidden: &forbidden };
+    let pair = Pair { flags: &["--allow-write=."], allowed: &[&["unix-pair", "1"]], forbidden: &forbidden };
     f.check_if_bare_works(&pair, "this kernel has none of the families")
 }
 

@@ -118,7 +118,7 @@ fn new_namespaces_are_refused(f: &Fixture) -> Verdict {
         (&["setns"], "EPERM"),
     ]);
     let threads_and_forks = [["fork-bomb", "2"].as_slice(), &["unix-pass-fd"]];
-    let pair = Pair { flags: &["--allow-write"], allowed: &threads_and_forks, forbidden: &forbidden };
+    let pair = Pair { flags: &["--allow-write=."], allowed: &threads_and_forks, forbidden: &forbidden };
     f.check_if_bare_works(&pair, "no user namespaces without the sandbox")
 }
 

@@ -37,7 +37,7 @@ impl Fixture {
 fn typing_for_the_user_is_refused(f: &Fixture) -> Verdict {
     let mut skip = None;
     for attempt in ["tiocsti", "tiocsti-high"] {
-        let (inside, bare) = f.attempt_on_terminal(&["--allow-write"], &[attempt]);
+        let (inside, bare) = f.attempt_on_terminal(&["--allow-write=."], &[attempt]);
         assert_eq!(inside.verdict().trim(), "EPERM", "\n{inside}");
         if !bare.verdict().trim().ends_with("ok") {
             skip = Some(Skip::because("TIOCSTI is off on this machine (dev.tty.legacy_tiocsti)"));
@@ -49,7 +49,7 @@ fn typing_for_the_user_is_refused(f: &Fixture) -> Verdict {
 /// CVE-2023-28100. On a terminal that is no console the kernel has another answer.
 fn pasting_for_the_user_is_refused(f: &Fixture) -> Verdict {
     for attempt in ["tioclinux", "tioclinux-high"] {
-        let (inside, bare) = f.attempt_on_terminal(&["--allow-write"], &[attempt]);
+        let (inside, bare) = f.attempt_on_terminal(&["--allow-write=."], &[attempt]);
         assert_eq!((inside.verdict().trim(), bare.verdict().trim()), ("EPERM", "ENOTTY"), "\n{inside}");
     }
     Ok(())
@@ -91,7 +91,7 @@ fn job_control_stops_and_continues(f: &Fixture) -> Verdict {
     let zerobox = f.tools.zerobox.display();
     let run = format!("send={zerobox} -- sh -c 'echo rea\"\"dy; sleep 1; echo fin\"\"ished; exit 5'\n");
     let steps = [
-        "expect=$ ",
+        "expect=bash-",
         &run,
         "expect=ready",
         "send=\u{1a}",
@@ -110,7 +110,7 @@ fn job_control_stops_and_continues(f: &Fixture) -> Verdict {
 
 fn a_shell_inside_has_job_control(f: &Fixture) -> Verdict {
     let steps = [
-        "expect=$ ",
+        "expect=bash-",
         "send=sleep 60\n",
         "sleep=300",
         "send=\u{1a}",
@@ -186,7 +186,7 @@ fn the_terminals_of_others_are_not_there(f: &Fixture) -> Verdict {
     let reachable: Vec<_> = names.iter().filter(open).collect();
     assert!(!reachable.is_empty(), "a terminal of the same user can be opened without the sandbox");
     for name in reachable {
-        let outcome = f.inside(&["--allow-write"], &["open-write", name]);
+        let outcome = f.inside(&["--allow-write=."], &["open-write", name]);
         assert!(["ENOENT", "EACCES", "EPERM"].contains(&outcome.verdict().as_str()), "{name}\n{outcome}");
     }
     Ok(())

@@ -165,6 +165,7 @@ static int on_terminal(char **args)
 	if (child == -1)
 		return errno;
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execvp(command[1], command + 1);
 		perror("exec");
 		_exit(127);

@@ -169,12 +169,6 @@ static int own_listener(char **args)
 	return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
 }
 
-static int old_personality(char **args)
-{
-	(void)args;
-	return result(personality(PER_LINUX32));
-}
-
 static int no_randomize(char **args)
 {
 	(void)args;
@@ -201,7 +195,6 @@ const struct entry syscall_attempts[] = {
 	{"syslog", 0, kernel_log},
 	{"own-filter", 0, own_filter},
 	{"own-listener", 0, own_listener},
-	{"personality", 0, old_personality},
 	{"no-randomize", 0, no_randomize},
 	{0},
 };
