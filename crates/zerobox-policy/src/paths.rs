@@ -113,7 +113,7 @@ const MAX_LINKS: usize = 40;
 #[cfg(test)]
 pub(crate) mod fake {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
 
     /// A file system of a test: paths to what is there, `-> target` for a link, a name for the rest.
     #[derive(Default)]
@@ -154,9 +154,10 @@ pub(crate) mod fake {
             self.0.get(path).cloned().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
 
-        fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)> {
+        fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
             let below = self.0.keys().filter(|path| path.parent() == Some(directory));
-            below.filter_map(|path| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)))).collect()
+            let entry = |path: &PathBuf| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)));
+            Some(below.filter_map(entry).collect())
         }
 
         fn text(&self, _path: &Path) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::{and_above, is_within};
 use crate::{system, toolchains};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -231,10 +231,11 @@ impl<'a> Resolver<'a> {
             self.grant_default(Path::new(path), Access::Read, &origin)?;
         }
         // One listing saves a look-up for each of the many names that this distribution does not have.
-        let listed: HashMap<_, _> = self.surroundings.files.names(Path::new("/etc")).into_iter().collect();
-        let kind = |name: &str| match name.split_once('/') {
-            None => listed.get(OsStr::new(name)).copied(),
-            Some((first, _)) => listed.get(OsStr::new(first)).map(|_| None),
+        let listed = self.surroundings.files.names(Path::new("/etc"));
+        let kind = |name: &str| match (&listed, name.split_once('/')) {
+            (None, _) => Some(None),
+            (Some(listed), None) => listed.get(OsStr::new(name)).copied(),
+            (Some(listed), Some((first, _))) => listed.get(OsStr::new(first)).map(|_| None),
         };
         for name in system::ETC {
             let path = Path::new("/etc").join(name);

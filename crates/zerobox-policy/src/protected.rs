@@ -3,6 +3,7 @@
 use crate::surroundings::{Files, NodeKind};
 use serde::Serialize;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A name in a writable tree that does not exist yet. If it does at the end of the run, the report says so.
@@ -29,20 +30,28 @@ pub(crate) struct Found {
 /// itself, in its git repository, and in that one's submodules and worktrees. It never walks the tree.
 pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
     let mut found = Found::default();
+    let listed = files.names(root);
+    let is_present = |name: &str| listed.as_ref().is_none_or(|listed| listed.contains_key(OsStr::new(name)));
     for (name, obeyed_by) in TABLE {
-        for path in places(root, Path::new(name)) {
+        if is_present(name.split('/').next().unwrap_or(name)) {
+            note(&mut found, root.join(name), obeyed_by, files);
+        } else {
+            found.absent.push(Watched { path: root.join(name), obeyed_by, link: None });
+        }
+        for path in places_from_within(root, name) {
             note(&mut found, path, obeyed_by, files);
         }
+    }
+    if !is_present(".git") && !root.ancestors().any(|path| path.ends_with(".git")) {
+        // A new repository is reported as a whole.
+        found.absent.push(Watched { path: root.join(".git"), obeyed_by: "git", link: None });
+        return found;
     }
     for repository in repositories(root, files) {
         for (name, obeyed_by) in REPOSITORY {
             note(&mut found, repository.join(name), obeyed_by, files);
         }
     }
-    found.existing.sort();
-    found.existing.dedup();
-    found.absent.sort();
-    found.absent.dedup();
     found
 }
 
@@ -56,7 +65,7 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
     }
     for common in repositories.clone() {
         let worktrees = common.join("worktrees");
-        repositories.extend(files.names(&worktrees).into_iter().map(|(name, _)| worktrees.join(name)));
+        repositories.extend(files.names(&worktrees).into_iter().flatten().map(|(name, _)| worktrees.join(name)));
         add_modules(&mut repositories, &common.join("modules"), MODULE_DEPTH, files);
     }
     repositories
@@ -64,7 +73,7 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
 
 /// A submodule's directory is named after its path, so it may be nested.
 fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, files: &dyn Files) {
-    for (name, _) in files.names(directory) {
+    for (name, _) in files.names(directory).into_iter().flatten() {
         let module = directory.join(name);
         if files.node(&module.join("HEAD")).is_ok() {
             add_modules(repositories, &module.join("modules"), depth.saturating_sub(1), files);
@@ -100,18 +109,10 @@ pub(crate) fn linked_worktree(root: &Path, files: &dyn Files) -> Option<PathBuf>
     (resolved.node?.kind == NodeKind::Directory).then_some(resolved.path)
 }
 
-/// Where `name` of the table is in relation to `root`: below it, or, if `root` is itself the beginning of such
-/// a name (a grant of `.vscode`), what remains.
-fn places(root: &Path, name: &Path) -> Vec<PathBuf> {
-    let mut places = vec![root.join(name)];
-    let parts: Vec<_> = name.iter().collect();
-    for taken in 1..parts.len() {
-        let (head, tail): (PathBuf, PathBuf) = (parts[..taken].iter().collect(), parts[taken..].iter().collect());
-        if root.ends_with(&head) {
-            places.push(root.join(tail));
-        }
-    }
-    places
+/// If `root` is itself the beginning of `name` (a grant of `.vscode`, for `.vscode/tasks.json`): what remains, below it.
+fn places_from_within(root: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
+    let borders = name.match_indices('/');
+    borders.filter(|(at, _)| root.ends_with(&name[..*at])).map(|(at, _)| root.join(&name[at + 1..]))
 }
 
 fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn Files) {
@@ -143,9 +144,13 @@ fn lexical(path: &Path) -> PathBuf {
 /// The rows for a project that has an entry of this name, as paths from the project's directory: what to look at when
 /// the name is met in a nested one.
 pub fn obeyed_names(name: &OsStr) -> impl Iterator<Item = (PathBuf, &'static str)> {
-    let repository = REPOSITORY.iter().map(|(path, by)| (Path::new(".git").join(path), *by));
-    let rows = TABLE.iter().map(|(path, by)| (PathBuf::from(path), *by)).chain(repository);
-    rows.filter(move |(path, _)| path.iter().next() == Some(name))
+    let name = name.as_bytes();
+    let is_it = move |path: &str| {
+        path.as_bytes().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    };
+    let repository = REPOSITORY.iter().filter(move |_| name == b".git");
+    let repository = repository.map(|(path, by)| (Path::new(".git").join(path), *by));
+    TABLE.iter().filter(move |(path, _)| is_it(path)).map(|(path, by)| (PathBuf::from(path), *by)).chain(repository)
 }
 
 const MODULE_DEPTH: usize = 3;

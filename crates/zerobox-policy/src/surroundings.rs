@@ -1,5 +1,6 @@
 //! The facts about the caller and the file system that a policy is resolved against.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,9 @@ pub trait Files {
     /// As the system call.
     fn link_target(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// The names in a directory, with the type of each where listing tells it; none if it cannot be read.
-    fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)>;
+    /// The names in a directory, with the type of each where listing tells it. `None` if there are so many that looking
+    /// for a few of them is cheaper than listing, or if the directory cannot be read.
+    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>>;
 
     /// The first bytes of a small text file; `None` if it cannot be read.
     fn text(&self, path: &Path) -> Option<String>;

@@ -2,7 +2,8 @@
 
 use rustix::fs::Timespec;
 use rustix::time::ClockId;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,9 +28,10 @@ impl Start {
 
 /// The watched names that exist now or lead elsewhere, and what a look around the writable trees finds.
 pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
+    let mut directories = Directories::default();
     let has_changed = |watched: &&Watched| match &watched.link {
         Some(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
-        None => std::fs::symlink_metadata(&watched.path).is_ok(),
+        None => directories.has(&watched.path),
     };
     let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
     let is_tree = |rule: &&zerobox_policy::FileRule| {
@@ -47,6 +49,35 @@ pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
     found.sort();
     found.dedup();
     found
+}
+
+/// Which names there are, a listing for each directory: many watched names are in the same few.
+#[derive(Default)]
+struct Directories(HashMap<PathBuf, Option<HashSet<OsString>>>);
+
+impl Directories {
+    fn has(&mut self, path: &Path) -> bool {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        if !self.0.contains_key(directory) {
+            self.0.insert(directory.to_owned(), list(directory));
+        }
+        match &self.0[directory] {
+            Some(names) => names.contains(name),
+            None => std::fs::symlink_metadata(path).is_ok(),
+        }
+    }
+}
+
+/// The names in a directory, none if it is not there; `None` if there are many.
+fn list(directory: &Path) -> Option<HashSet<OsString>> {
+    let mut names = HashSet::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        names.insert(entry.file_name());
+        if names.len() > MAX_NAMES {
+            return None;
+        }
+    }
+    Some(names)
 }
 
 /// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
@@ -79,3 +110,6 @@ fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
 pub(crate) fn short(path: &Path, cwd: &Path) -> PathBuf {
     path.strip_prefix(cwd).map_or_else(|_| path.to_owned(), Path::to_owned)
 }
+
+/// More names than this are not worth listing for the few that are looked for.
+const MAX_NAMES: usize = 512;

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use rustix::fs::FileType;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,15 +83,22 @@ impl Files for RealFiles {
         std::fs::read_link(path)
     }
 
-    fn names(&self, directory: &Path) -> Vec<(OsString, Option<NodeKind>)> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
+        let entries = std::fs::read_dir(directory).ok()?;
         let kind = |kind: std::fs::FileType| match kind {
             kind if kind.is_file() => NodeKind::File,
             kind if kind.is_dir() => NodeKind::Directory,
             kind if kind.is_symlink() => NodeKind::Symlink,
             _ => NodeKind::Special,
         };
-        entries.map(|entry| (entry.file_name(), entry.file_type().ok().map(kind))).collect()
+        let mut names = HashMap::new();
+        for entry in entries.flatten() {
+            names.insert(entry.file_name(), entry.file_type().ok().map(kind));
+            if names.len() > MAX_NAMES {
+                return None;
+            }
+        }
+        Some(names)
     }
 
     fn text(&self, path: &Path) -> Option<String> {
@@ -101,5 +109,7 @@ impl Files for RealFiles {
     }
 }
 
+/// Listing as many names takes as long as looking for all those that a policy is interested in.
+const MAX_NAMES: usize = 512;
 /// The files that a policy reads hold one path.
 const MAX_TEXT: u64 = 8 << 10;

@@ -56,15 +56,15 @@ fn what_cannot_run_is_126(f: &Fixture) -> Verdict {
 }
 
 fn commands_are_found_by_path_and_name(f: &Fixture) -> Verdict {
-    f.write_script("project/script", "#!/bin/sh\necho script \"$0\" \"$@\"\n");
-    let outcome = f.run(&[], &["./script", "a", "--b", "-c"]);
-    assert!(outcome.text().starts_with("script ") && outcome.text().ends_with("/script a --b -c\n"), "\n{outcome}");
-    f.run(&[], &[&f.path("project/script")]).assert_code(0);
+    f.write_script("project/greet", "#!/bin/sh\necho greet \"$0\" \"$@\"\n");
+    let outcome = f.run(&[], &["./greet", "a", "--b", "-c"]);
+    assert!(outcome.text().starts_with("greet ") && outcome.text().ends_with("/greet a --b -c\n"), "\n{outcome}");
+    f.run(&[], &[&f.path("project/greet")]).assert_code(0);
     f.run(&[], &["true"]).assert_code(0);
     // A name without a slash is looked up on PATH only.
-    f.run(&[], &["script"]).assert_code(127);
+    f.run(&[], &["greet"]).assert_code(127);
     let path = format!("/no/such:{}:{}", f.path("project"), crate::fixture::PATH);
-    let mut command = f.zerobox(&[], &["script"]);
+    let mut command = f.zerobox(&[], &["greet"]);
     outcome::run(command.env("PATH", path), LIMIT).assert_code(0);
     // Without `--` as long as it is clear what is meant.
     outcome::run(f.command(f.tools.zerobox.to_str().expect("UTF-8")).args(["echo", "--quiet", "-A"]), LIMIT)
