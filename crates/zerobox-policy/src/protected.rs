@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn what_exists_is_protected_and_the_rest_is_watched() {
         let entries = ["/p/.git/HEAD", "/p/.git/config", "/p/.git/hooks/", "/p/.envrc"];
-        assert_eq!(existing("/p", &entries), ["/p/.envrc", "/p/.git/config", "/p/.git/hooks"]);
+        assert_eq!(existing("/p", &entries), ["/p/.envrc", "/p/.git/hooks", "/p/.git/config"]);
         let found = find(Path::new("/p"), &FakeFiles::new(&entries));
         assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.mcp.json")));
         assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.git/commondir")));
