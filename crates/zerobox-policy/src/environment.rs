@@ -77,7 +77,7 @@ fn fits(pattern: &str, name: &OsStr) -> bool {
 /// `Variable` and `NamePattern` for what cannot be read.
 pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Result<Vec<Variable>, PolicyError> {
     if request.allow_all || request.no_sandbox {
-        return with_set(request, inherited(surroundings, &Origin::Flag("--allow-all".to_owned())), &[]);
+        return with_set(request, inherited(surroundings, &Origin::Flag("--allow-all".into())), &[]);
     }
     let denied = patterns(request.deny_env.iter().map(String::as_str))?;
     let mut allowed: Vec<(NamePattern, Origin)> = Vec::new();
@@ -117,7 +117,7 @@ fn with_set(request: &Request, mut passed: Vec<Variable>, denied: &[NamePattern]
     for text in &request.env {
         let (name, value) = split_variable(text).ok_or_else(|| PolicyError::Variable { text: text.clone() })?;
         passed.retain(|variable| variable.name != name);
-        let origin = Origin::Flag(format!("--env={}", name.display()));
+        let origin = Origin::Flag(format!("--env={}", name.display()).into());
         passed.push(Variable { name, value, origin });
     }
     passed.retain(|variable| !denied.iter().any(|pattern| pattern.matches(&variable.name)));

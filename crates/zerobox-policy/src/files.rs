@@ -104,7 +104,7 @@ pub struct FileRules {
 impl FileRules {
     /// Puts rules together; the order does not matter. Cut-outs that the caller named are dropped.
     pub fn new(rules: Vec<FileRule>) -> Self {
-        let mut by_path: PathMap<Vec<usize>> = PathMap::default();
+        let mut by_path: PathMap<Vec<usize>> = PathMap::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
             by_path.entry(&rule.path).push(index);
         }

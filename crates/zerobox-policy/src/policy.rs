@@ -131,7 +131,8 @@ impl Policy {
         if policy.confinement != Confinement::Sandbox {
             return Ok(policy);
         }
-        resolver.grant_defaults(&policy.cwd)?;
+        let may_grant_more = !(request.allow_read.is_empty() && request.allow_write.is_empty());
+        resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
         resolver.protect();
         policy.sockets = resolver.sockets(&request.allow_socket)?;
@@ -225,7 +226,7 @@ impl<'a> Resolver<'a> {
         PathSpec::parse(text, self.surroundings.cwd, self.surroundings.home)
     }
 
-    fn grant_defaults(&mut self, cwd: &Path) -> Result<(), PolicyError> {
+    fn grant_defaults(&mut self, cwd: &Path, may_grant_more: bool) -> Result<(), PolicyError> {
         let origin = Origin::default_policy("system");
         for path in system::READABLE {
             self.grant_default(Path::new(path), Access::Read, &origin)?;
@@ -253,16 +254,16 @@ impl<'a> Resolver<'a> {
             let path = Path::new("/etc").join(name);
             if kind(name).is_some() {
                 self.cut_out(&path, &origin);
-            } else {
+            } else if may_grant_more {
                 let absent = Resolved { path, node: None, links: Vec::new() };
                 self.push(&absent, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
             }
         }
         for grant in toolchains::grants(self.surroundings) {
-            let origin = Origin::default_policy(format_args!("toolchain {}", grant.name));
+            let origin = Origin::default_policy(format!("toolchain {}", grant.name));
             self.grant_default(&grant.path, Access::Read, &origin)?;
             for path in &grant.cut {
-                self.cut_out(path, &Origin::default_policy(format_args!("credentials of {}", grant.name)));
+                self.cut_out(path, &Origin::default_policy(format!("credentials of {}", grant.name)));
             }
         }
         self.grant_cwd(cwd)
@@ -431,7 +432,7 @@ impl<'a> Resolver<'a> {
             for (path, obeyed_by) in found.existing {
                 let Ok(resolved) = Resolved::find(&path, self.surroundings.files) else { continue };
                 if resolved.node.is_some() {
-                    let origin = Origin::default_policy(format_args!("obeyed by {obeyed_by}"));
+                    let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
                     self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
                 }
             }
@@ -461,7 +462,7 @@ impl<'a> Resolver<'a> {
         for path in TEMPORARY {
             let found = Resolved::find(Path::new(path), self.surroundings.files)?;
             if found.node.is_some() {
-                let origin = Origin::Flag("--share-tmp".to_owned());
+                let origin = Origin::Flag("--share-tmp".into());
                 self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin);
             }
         }
@@ -531,9 +532,9 @@ fn check_keep_fds(fds: &[i32]) -> Result<(), PolicyError> {
 
 fn confinement(request: &Request) -> Confinement {
     if request.allow_all {
-        Confinement::None(Origin::Flag("--allow-all".to_owned()))
+        Confinement::None(Origin::Flag("--allow-all".into()))
     } else if request.no_sandbox {
-        Confinement::None(Origin::Flag("--no-sandbox".to_owned()))
+        Confinement::None(Origin::Flag("--no-sandbox".into()))
     } else {
         Confinement::Sandbox
     }

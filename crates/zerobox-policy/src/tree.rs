@@ -34,6 +34,11 @@ impl<T> Default for PathMap<T> {
 }
 
 impl<T> PathMap<T> {
+    /// A map with room for `count` values.
+    pub fn with_capacity(count: usize) -> Self {
+        Self(HashMap::with_capacity(count))
+    }
+
     /// The value at `path`.
     pub fn get(&self, path: &Path) -> Option<&T> {
         self.0.get(path.as_os_str().as_bytes())

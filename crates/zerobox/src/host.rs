@@ -29,7 +29,7 @@ impl Host {
         let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
         let home = home.filter(|path| path.is_absolute()).or_else(home_of_user);
         let cwd = std::env::current_dir().map_err(Error::CurrentDirectory)?;
-        Ok(Self { cwd, env, home, files: RealFiles::default() })
+        Ok(Self { cwd, env, home, files: RealFiles { seen: RefCell::new(PathMap::with_capacity(256)) } })
     }
 
     /// What a policy is resolved against.
@@ -54,7 +54,7 @@ fn home_of_user() -> Option<PathBuf> {
     row.nth(5).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct RealFiles {
     seen: RefCell<PathMap<Result<Node, i32>>>,
 }
@@ -91,7 +91,7 @@ impl Files for RealFiles {
             kind if kind.is_symlink() => NodeKind::Symlink,
             _ => NodeKind::Special,
         };
-        let mut names = HashMap::new();
+        let mut names = HashMap::with_capacity(256);
         for entry in entries.flatten() {
             names.insert(entry.file_name(), entry.file_type().ok().map(kind));
             if names.len() > MAX_NAMES {

@@ -82,7 +82,7 @@ impl View {
     pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
         let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
         view.regions.insert(Path::new("/proc"), Region::Processes);
-        let mut points: PathMap<Option<ScratchKind>> = PathMap::default();
+        let mut points: PathMap<Option<ScratchKind>> = PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
         policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
         points.insert(Path::new(ETC), None);
         policy.scratch.iter().for_each(|scratch| points.insert(&scratch.path, Some(scratch.kind)));
