@@ -2,24 +2,24 @@
 
 use crate::message::{Failure, Stage};
 use crate::plan::{Rights, handled, scopes};
-use crate::prepare::Prepared;
+use crate::prepare::Orders;
 use crate::sys::{self, LandlockRuleset};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A ruleset that allows what the policy does and, of the standard streams, what they were opened for.
-pub(crate) fn ruleset(prepared: &Prepared) -> Result<OwnedFd, Failure> {
-    let abi = prepared.landlock_abi;
+pub(crate) fn ruleset(orders: &Orders) -> Result<OwnedFd, Failure> {
+    let abi = orders.landlock_abi;
     let attr = LandlockRuleset { files: handled(abi), network: 0, scoped: scopes(abi) };
     let ruleset = sys::landlock_create(&attr).map_err(Failure::at(Stage::Landlock))?;
-    for (index, (path, access)) in prepared.landlock.iter().enumerate().filter(|(_, (_, access))| *access != 0) {
+    for (index, (path, access)) in orders.landlock.iter().enumerate().filter(|(_, (_, access))| *access != 0) {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::open(path.as_c_str(), flags, Mode::empty())
             .and_then(|path| sys::landlock_allow(ruleset.as_fd(), path.as_fd(), *access))
             .map_err(Failure::at_item(Stage::LandlockRule, index))?;
     }
-    for fd in [0, 1, 2].iter().chain(&prepared.kept) {
+    for fd in [0, 1, 2].iter().chain(&orders.kept) {
         allow_stream(&ruleset, *fd, abi).map_err(Failure::at_item(Stage::LandlockRule, usize::MAX))?;
     }
     Ok(ruleset)

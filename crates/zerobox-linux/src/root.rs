@@ -5,7 +5,7 @@
 //! `RESOLVE_IN_ROOT`, so that nothing in a workspace can lead a mount out of it (bubblewrap CVE-2026-87766).
 
 use crate::message::{Failure, Stage};
-use crate::prepare::{MountStep, Prepared, StepKind};
+use crate::prepare::{MountStep, Orders, StepKind};
 use crate::sys::{self, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
@@ -13,11 +13,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Builds the view and makes it the root of everything in this mount namespace.
-pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
+pub(crate) fn enter(orders: &Orders) -> std::result::Result<(), Failure> {
     rustix::process::umask(Mode::empty());
-    let root = empty_root(&prepared.scratch_size).map_err(Failure::at(Stage::Root))?;
+    let root = empty_root(&orders.scratch_size).map_err(Failure::at(Stage::Root))?;
     let mut builder = Builder { root: root.as_fd(), cover_directory: false, cover_file: false };
-    for (index, step) in prepared.mounts.iter().enumerate() {
+    for (index, step) in orders.mounts.iter().enumerate() {
         builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
     }
     builder.seal().map_err(Failure::at(Stage::Root))?;

@@ -38,22 +38,20 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(flags: Flags) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
-    let session = Session::new(&flags.into_request())?;
-    match dry_run {
-        Some(DryRun::Text) => {
-            print(dry_run::text(&session).as_bytes());
-            return Ok(0);
-        }
-        Some(DryRun::Json) => {
-            print(dry_run::json(&session).as_bytes());
-            return Ok(0);
-        }
-        None => {}
+    let request = flags.into_request();
+    if let Some(format) = dry_run {
+        let session = Session::new(&request)?;
+        let text = match format {
+            DryRun::Text => dry_run::text(&session),
+            DryRun::Json => dry_run::json(&session),
+        };
+        print(text.as_bytes());
+        return Ok(0);
     }
     if debug {
-        dry_run::text(&session).lines().for_each(say);
+        dry_run::text(&Session::new(&request)?).lines().for_each(say);
     }
-    let report = session.run()?;
+    let report = zerobox::run(&request)?;
     if !quiet {
         report.lines().iter().for_each(|line| say(line));
     }
