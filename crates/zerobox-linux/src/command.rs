@@ -4,26 +4,33 @@
 //! It shares init's table of descriptors until the exec, so that the listener of the filter is init's as well
 //! without being sent, and so that the Landlock ruleset is found by its number.
 
+use crate::fence;
 use crate::message::{Failure, Stage};
 use crate::orders::OrderFile;
 use crate::plan::Resource;
-use crate::prepare::{self, Orders};
+use crate::prepare::{self, MountStep, Orders};
 use crate::sys::{self, SignalSet};
 use libc::sock_filter;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Resource as Rlimit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// What the command's process tells init: that it is about to execute, with the number of the listener.
+/// The command's process has a network, and a ruleset, whose descriptor follows.
+pub(crate) const RULES: u8 = 0xfe;
+/// It is about to execute; the descriptor of the filter's listener follows.
 pub(crate) const READY: u8 = 0xff;
 pub(crate) const NO_LISTENER: i32 = -1;
-/// What init says last: the view is complete.
-pub(crate) const EXECUTE: u8 = 1;
+/// Init has its orders, has entered the new root, and has taken the host's off.
+pub(crate) const ORDERED: u8 = 1;
+pub(crate) const ENTERED: u8 = 2;
+pub(crate) const DETACHED: u8 = 3;
 
 /// What both processes inherit from the supervisor, which does not know its orders yet.
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     pub(crate) orders: OrderFile,
+    pub(crate) base: Vec<MountStep>,
+    pub(crate) scratch_size: u64,
     /// The signals that the caller had blocked.
     pub(crate) blocked: SignalSet,
     pub(crate) uid: u32,
@@ -54,16 +61,17 @@ pub(crate) fn become_unconfined(orders: &Orders, blocked: SignalSet, report: Bor
 
 fn confine(inheritance: &Inheritance, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> Result<Orders, Failure> {
     make_network().map_err(Failure::at(Stage::Network))?;
-    let _ = rustix::io::write(report, &[NETWORK_MADE]);
-    let mut number = [0; 4];
-    hear(go, &mut number)?;
-    let ruleset = i32::from_le_bytes(number);
+    hear(go, ORDERED)?;
     let orders = inheritance.orders.read().map_err(Failure::at(Stage::Init))?;
+    // Init adds its rules to this ruleset, and then changes the root of both processes.
+    let ruleset = fence::ruleset(&orders)?;
+    tell(report, RULES, ruleset.as_raw_fd())?;
     limit(&orders)?;
+    hear(go, ENTERED)?;
     change_directory(&orders)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities().and_then(|()| sys::keep_capabilities(0)).map_err(Failure::at(Stage::Privileges))?;
-    sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
+    sys::landlock_restrict(ruleset.as_fd()).map_err(Failure::at(Stage::Landlock))?;
     let filter: Vec<_> = orders.filter.iter().map(|(code, jt, jf, k)| sock_filter { code: *code, jt: *jt, jf: *jf, k: *k }).collect();
     let listener = sys::seccomp(&filter, orders.mediate_sockets).map_err(Failure::at(Stage::Filter))?;
     // The descriptor is left open: from now on it is init's.
@@ -72,12 +80,16 @@ fn confine(inheritance: &Inheritance, go: BorrowedFd<'_>, report: BorrowedFd<'_>
         std::mem::forget(listener);
         number
     });
-    let mut ready = [READY; 5];
-    ready[1..].copy_from_slice(&number.to_le_bytes());
-    rustix::io::write(report, &ready).map_err(Failure::at(Stage::Filter))?;
+    tell(report, READY, number)?;
     // Until init has taken the host's root off, `/..` still leads to it.
-    hear(go, &mut [EXECUTE])?;
+    hear(go, DETACHED)?;
     Ok(orders)
+}
+
+fn tell(report: BorrowedFd<'_>, word: u8, number: i32) -> Result<(), Failure> {
+    let mut message = [word; 5];
+    message[1..].copy_from_slice(&number.to_le_bytes());
+    rustix::io::write(report, &message).map(drop).map_err(Failure::at(Stage::Init))
 }
 
 /// A network namespace with nothing in it but a loopback interface of its own. Making one is the most expensive
@@ -126,10 +138,11 @@ fn bind_to(processors: usize) -> sys::Result<()> {
     rustix::thread::sched_setaffinity(None, &chosen)
 }
 
-/// Waits for what init has to say.
-fn hear(go: BorrowedFd<'_>, message: &mut [u8]) -> Result<(), Failure> {
-    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut *message)) {
-        Ok(count) if count == message.len() => Ok(()),
+/// Waits until init says `word`.
+fn hear(go: BorrowedFd<'_>, word: u8) -> Result<(), Failure> {
+    let mut heard = [0];
+    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut heard)) {
+        Ok(1) if heard[0] == word => Ok(()),
         // Init failed and has said so itself.
         Ok(_) => sys::exit_now(125),
         Err(errno) => Err(Failure::at(Stage::Init)(errno)),
@@ -147,7 +160,3 @@ fn execute(orders: &Orders, blocked: SignalSet) -> Failure {
     blocked.set();
     Failure::at(Stage::Execute)(sys::execve(&orders.program, &argv, &envp))
 }
-
-/// Sent as soon as init may join the network namespace.
-pub(crate) const NETWORK_MADE: u8 = 0xfe;
-

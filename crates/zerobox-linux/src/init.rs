@@ -5,11 +5,11 @@
 //! into the processes that it serves. It cannot be traced or read, so that nothing of the supervisor that it was
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
-use crate::command::{self, EXECUTE, Inheritance, NETWORK_MADE, NO_LISTENER, READY};
+use crate::command::{self, Inheritance, NO_LISTENER};
 use crate::fence;
 use crate::mediator::Mediator;
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage};
-use crate::root;
+use crate::root::{self, Root};
 use crate::sys::{self, Cloned, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -18,7 +18,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -59,23 +59,30 @@ fn start<'a>(inheritance: &Inheritance, control: &'a OwnedFd) -> Result<Init<'a>
     map_identity(inheritance).map_err(Failure::at(Stage::Identity))?;
     let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
+    let mut root = Root::create(inheritance.scratch_size)?;
+    root.build(&inheritance.base)?;
     await_orders(control);
+    let say = |word: u8| rustix::io::write(&go, &[word]).map(drop).map_err(Failure::at(Stage::Init));
+    say(command::ORDERED)?;
     let orders = inheritance.orders.read().map_err(Failure::at(Stage::Init))?;
-    root::enter(&orders)?;
-    let ruleset = fence::ruleset(&orders)?;
-    await_network(&report)?;
+    root.build(&orders.mounts)?;
+    let ruleset = next_report(&report, command::RULES)?;
     sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
-    let number = ruleset.as_raw_fd().to_le_bytes();
-    rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
+    root.enter()?;
+    fence::allow(sys::inherited(ruleset), &orders.landlock_own)?;
+    say(command::ENTERED)?;
     root::detach_host()?;
-    rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
-    let listener = await_ready(&report)?;
+    say(command::DETACHED)?;
+    let listener = match next_report(&report, command::READY)? {
+        NO_LISTENER => None,
+        number => Some(sys::adopt(number)),
+    };
     // The command's process may still need its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
     let mediator = listener.map(|listener| Mediator::new(listener, &orders.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let path = |text: &CString| Path::new("/").join(OsStr::from_bytes(text.to_bytes()));
-    let own_paths = orders.mounts.iter().map(|step| path(&step.target)).collect();
+    let own_paths = inheritance.base.iter().chain(&orders.mounts).map(|step| path(&step.target)).collect();
     Ok(Init {
         control,
         command,
@@ -118,43 +125,18 @@ fn await_orders(control: &OwnedFd) {
     }
 }
 
-fn await_network(report: &OwnedFd) -> Result<(), Failure> {
-    match next_report(report)? {
-        Report::Network => Ok(()),
-        _ => Err(Failure::at(Stage::Network)(Errno::PROTO)),
-    }
-}
-
-fn await_ready(report: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
-    match next_report(report)? {
-        Report::Ready(NO_LISTENER) => Ok(None),
-        Report::Ready(number) => Ok(Some(sys::adopt(number))),
-        Report::Network => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
-    }
-}
-
-enum Report {
-    Network,
-    Ready(i32),
-}
-
-/// What the command's process says before it is the command. A write of this size to a pipe is one piece, pipe(7).
-fn next_report(report: &OwnedFd) -> Result<Report, Failure> {
+/// Waits until the command's process says `word`, and returns the descriptor that it names.
+fn next_report(report: &OwnedFd, word: u8) -> Result<i32, Failure> {
     let mut kind = [0];
     read_exactly(report, &mut kind)?;
-    match kind[0] {
-        NETWORK_MADE => Ok(Report::Network),
-        READY => {
-            let mut number = [0; 4];
-            read_exactly(report, &mut number)?;
-            Ok(Report::Ready(i32::from_le_bytes(number)))
-        }
-        first => {
-            let mut bytes = [first; FAILURE_SIZE];
-            read_exactly(report, &mut bytes[1..])?;
-            Err(failure(&bytes))
-        }
+    if kind[0] == word {
+        let mut number = [0; 4];
+        read_exactly(report, &mut number)?;
+        return Ok(i32::from_le_bytes(number));
     }
+    let mut bytes = [kind[0]; FAILURE_SIZE];
+    read_exactly(report, &mut bytes[1..])?;
+    Err(failure(&bytes))
 }
 
 fn read_exactly(from: &OwnedFd, buffer: &mut [u8]) -> Result<(), Failure> {
@@ -280,7 +262,7 @@ impl Init<'_> {
     fn failed_execute(&self) -> Option<Failure> {
         let mut fds = [PollFd::new(&self.report, PollFlags::IN)];
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
-        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report).err()).flatten()
+        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report, command::READY).err()).flatten()
     }
 
     /// What the command put into its private home, without the places that the start made for granted trees.

@@ -1,7 +1,7 @@
 //! A plan as the kernel wants it.
 
 use crate::error::SpawnError;
-use crate::plan::{LandlockRule, Mount, Plan, Resource, ResourceLimit};
+use crate::plan::{self, LandlockRule, Mount, Plan, Resource, ResourceLimit};
 use crate::seccomp;
 use crate::sys;
 use libc::c_char;
@@ -26,7 +26,10 @@ pub struct Prepared {
 pub(crate) struct Orders {
     pub(crate) mounts: Vec<MountStep>,
     pub(crate) landlock_abi: u32,
-    pub(crate) landlock: Vec<(CString, u64)>,
+    /// Rules for trees of the host, which the command's process makes before the host's root is gone.
+    pub(crate) landlock: Vec<Fence>,
+    /// Rules for trees of the sandbox's own, which init makes when they are there.
+    pub(crate) landlock_own: Vec<Fence>,
     /// `struct sock_filter`: code, jt, jf, k.
     pub(crate) filter: Vec<(u16, u8, u8, u32)>,
     pub(crate) mediate_sockets: bool,
@@ -34,7 +37,6 @@ pub(crate) struct Orders {
     pub(crate) limits: Vec<ResourceLimit>,
     pub(crate) affinity: Option<usize>,
     pub(crate) watched_memory: Option<u64>,
-    pub(crate) scratch_size: CString,
     pub(crate) home: Option<CString>,
     pub(crate) kept: Vec<i32>,
     pub(crate) program: CString,
@@ -43,9 +45,27 @@ pub(crate) struct Orders {
     pub(crate) cwd: CString,
 }
 
+/// A [`LandlockRule`] with its place in the plan, for errors.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Fence {
+    pub(crate) index: usize,
+    pub(crate) path: CString,
+    pub(crate) access: u64,
+}
+
+/// The steps for [`crate::plan::base`].
+///
+/// # Errors
+/// `Nul` for a terminal that the kernel could not have told us of.
+pub(crate) fn base_steps(terminal: Option<&Path>) -> Result<Vec<MountStep>, SpawnError> {
+    plan::base(terminal).iter().enumerate().map(|(index, mount)| step(index, mount)).collect()
+}
+
 /// A [`Mount`] with its path as the kernel wants it, relative to the new root.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MountStep {
+    /// Its place in the plan, for errors.
+    pub(crate) index: usize,
     pub(crate) target: CString,
     pub(crate) kind: StepKind,
 }
@@ -83,19 +103,24 @@ impl Prepared {
             return Ok(Self { orders, cgroup: None, plan: None });
         };
         let abi = plan.landlock_abi;
-        let steps = plan.mounts.iter().enumerate();
+        // The base has been made already.
+        let steps = plan.mounts.iter().enumerate().skip(plan.base);
+        let fences = plan.landlock.iter().enumerate().map(|(index, rule)| Ok((rule.own, fence(index, rule, abi)?)));
+        let fences: Vec<(bool, Fence)> = fences.collect::<Result<_, SpawnError>>()?;
+        let (own, of_host): (Vec<_>, Vec<_>) = fences.into_iter().partition(|(own, _)| *own);
+        let only = |fences: Vec<(bool, Fence)>| fences.into_iter().map(|(_, fence)| fence).collect();
         let filter = seccomp::compile(&plan.syscalls).into_iter().map(|step| (step.code, step.jt, step.jf, step.k));
         let orders = Orders {
             mounts: steps.map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,
             landlock_abi: abi,
-            landlock: plan.landlock.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
+            landlock: only(of_host),
+            landlock_own: only(own),
             filter: filter.collect(),
             mediate_sockets: plan.filter.mediate_sockets,
             sockets: plan.sockets.iter().map(text).collect::<Result<_, _>>()?,
             limits: plan.limits.resources.clone(),
             affinity: plan.limits.affinity,
             watched_memory: plan.limits.watched_memory,
-            scratch_size: text(plan.limits.scratch.to_string())?,
             home: private_home(policy).map(text).transpose()?,
             ..orders
         };
@@ -145,7 +170,7 @@ pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
+pub(crate) fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
     CString::new(text.as_ref().as_bytes()).map_err(|_| SpawnError::Nul)
 }
 
@@ -180,7 +205,7 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Terminals { .. } => StepKind::Terminals,
         Mount::Freeze { .. } => StepKind::Freeze,
     };
-    Ok(MountStep { target: relative(mount.path())?, kind })
+    Ok(MountStep { index, target: relative(mount.path())?, kind })
 }
 
 fn describe_mount(mount: &Mount) -> String {
@@ -198,8 +223,8 @@ fn describe_mount(mount: &Mount) -> String {
     }
 }
 
-fn landlock_rule(rule: &LandlockRule, abi: u32) -> Result<(CString, u64), SpawnError> {
-    Ok((text(&rule.path)?, rule.rights.bits(rule.directory, abi)))
+fn fence(index: usize, rule: &LandlockRule, abi: u32) -> Result<Fence, SpawnError> {
+    Ok(Fence { index, path: text(&rule.path)?, access: rule.rights.bits(rule.directory, abi) })
 }
 
 /// Without a sandbox only the limits of each process are held.

@@ -5,23 +5,40 @@
 //! `RESOLVE_IN_ROOT`, so that nothing in a workspace can lead a mount out of it (bubblewrap CVE-2026-87766).
 
 use crate::message::{Failure, Stage};
-use crate::prepare::{MountStep, Orders, StepKind};
+use crate::prepare::{MountStep, StepKind};
 use crate::sys::{self, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Builds the view and makes it the root of everything in this mount namespace.
-pub(crate) fn enter(orders: &Orders) -> std::result::Result<(), Failure> {
-    rustix::process::umask(Mode::empty());
-    let root = empty_root(&orders.scratch_size).map_err(Failure::at(Stage::Root))?;
-    let mut builder = Builder { root: root.as_fd(), cover_directory: false, cover_file: false };
-    for (index, step) in orders.mounts.iter().enumerate() {
-        builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
+/// The root of a sandbox while it is being built.
+#[derive(Debug)]
+pub(crate) struct Root {
+    root: OwnedFd,
+    cover_directory: bool,
+    cover_file: bool,
+}
+
+impl Root {
+    /// An empty root with a bound for all directories of our own.
+    pub(crate) fn create(scratch_size: u64) -> std::result::Result<Self, Failure> {
+        rustix::process::umask(Mode::empty());
+        let root = empty_root(scratch_size).map_err(Failure::at(Stage::Root))?;
+        Ok(Self { root, cover_directory: false, cover_file: false })
     }
-    builder.seal().map_err(Failure::at(Stage::Root))?;
-    pivot(&root).map_err(Failure::at(Stage::Pivot))
+
+    /// Carries out steps of the plan.
+    pub(crate) fn build(&mut self, steps: &[MountStep]) -> std::result::Result<(), Failure> {
+        let mut build = |step: &MountStep| self.step(step).map_err(Failure::at_item(Stage::Mount, step.index));
+        steps.iter().try_for_each(&mut build)
+    }
+
+    /// Makes it the root of everything in this mount namespace.
+    pub(crate) fn enter(self) -> std::result::Result<(), Failure> {
+        self.seal().map_err(Failure::at(Stage::Root))?;
+        pivot(&self.root).map_err(Failure::at(Stage::Pivot))
+    }
 }
 
 /// Takes the host's root off, which after [`enter`] lies on top of the new one. The kernel waits for all readers of the
@@ -36,10 +53,11 @@ pub(crate) fn detach_host() -> std::result::Result<(), Failure> {
 
 /// One file system holds all directories of our own, so that one size bounds them together. It is put on `/proc`
 /// for the moment, where no path that a policy may grant leads through.
-fn empty_root(size: &CStr) -> Result<OwnedFd> {
+fn empty_root(size: u64) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), c"size", size)?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), c"nr_inodes", INODES)?;
+    let inodes = (size / BYTES_PER_INODE).max(FEWEST_INODES);
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"size", size.to_string())?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"nr_inodes", inodes.to_string())?;
     rustix::mount::fsconfig_set_string(context.as_fd(), c"mode", c"0755")?;
     let root = mount(&context, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
     rustix::mount::move_mount(&root, c"", CWD, c"/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
@@ -57,22 +75,16 @@ fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::pivot_root(c".", c".")
 }
 
-struct Builder<'a> {
-    root: BorrowedFd<'a>,
-    cover_directory: bool,
-    cover_file: bool,
-}
-
-impl Builder<'_> {
+impl Root {
     fn step(&mut self, step: &MountStep) -> Result<()> {
         let target = step.target.as_c_str();
         match &step.kind {
-            StepKind::Directory => match rustix::fs::mkdirat(self.root, target, Mode::from_raw_mode(0o755)) {
+            StepKind::Directory => match rustix::fs::mkdirat(self.root.as_fd(), target, Mode::from_raw_mode(0o755)) {
                 Err(rustix::io::Errno::EXIST) => Ok(()),
                 other => other,
             },
             StepKind::File => self.make_file(target, 0o644),
-            StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root, target),
+            StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root.as_fd(), target),
             StepKind::Bind { source, attributes } => {
                 let source = open_path(CWD, source, ResolveFlags::NO_SYMLINKS)?;
                 let tree = clone_tree(source.as_fd(), c"")?;
@@ -93,7 +105,7 @@ impl Builder<'_> {
                 self.attach(&mount(&context, attributes)?, target)
             }
             StepKind::Freeze => {
-                let tree = clone_tree(self.root, target)?;
+                let tree = clone_tree(self.root.as_fd(), target)?;
                 sys::mount_setattr(tree.as_fd(), READ_ONLY, true)?;
                 self.attach(&tree, target)
             }
@@ -101,11 +113,11 @@ impl Builder<'_> {
     }
 
     fn make_file(&self, path: &CStr, mode: u32) -> Result<()> {
-        rustix::fs::mknodat(self.root, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
+        rustix::fs::mknodat(self.root.as_fd(), path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
     }
 
     fn attach(&self, tree: &OwnedFd, target: &CStr) -> Result<()> {
-        let target = open_path(self.root, target, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+        let target = open_path(self.root.as_fd(), target, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(tree, c"", target, c"", flags)
     }
@@ -118,11 +130,11 @@ impl Builder<'_> {
         };
         if !std::mem::replace(made, true) {
             match directory {
-                true => rustix::fs::mkdirat(self.root, name, Mode::empty())?,
+                true => rustix::fs::mkdirat(self.root.as_fd(), name, Mode::empty())?,
                 false => self.make_file(name, 0)?,
             }
         }
-        let tree = clone_tree(self.root, name)?;
+        let tree = clone_tree(self.root.as_fd(), name)?;
         sys::mount_setattr(tree.as_fd(), READ_ONLY, false)?;
         self.attach(&tree, target)
     }
@@ -131,10 +143,10 @@ impl Builder<'_> {
     fn scratch(&self, target: &CStr, mode: Mode, own: Option<&CStr>) -> Result<()> {
         let source = own.unwrap_or(target);
         if own.is_some() {
-            rustix::fs::mkdirat(self.root, source, mode)?;
+            rustix::fs::mkdirat(self.root.as_fd(), source, mode)?;
         }
-        rustix::fs::chmodat(self.root, source, mode, AtFlags::empty())?;
-        let tree = clone_tree(self.root, source)?;
+        rustix::fs::chmodat(self.root.as_fd(), source, mode, AtFlags::empty())?;
+        let tree = clone_tree(self.root.as_fd(), source)?;
         sys::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV, true)?;
         self.attach(&tree, target)
     }
@@ -142,12 +154,12 @@ impl Builder<'_> {
     /// The covers stay where they are mounted; their names go. What is not scratch can no longer be written.
     fn seal(&self) -> Result<()> {
         if self.cover_directory {
-            rustix::fs::unlinkat(self.root, COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
+            rustix::fs::unlinkat(self.root.as_fd(), COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
         }
         if self.cover_file {
-            rustix::fs::unlinkat(self.root, COVER_FILE, AtFlags::empty())?;
+            rustix::fs::unlinkat(self.root.as_fd(), COVER_FILE, AtFlags::empty())?;
         }
-        sys::mount_setattr(self.root, libc::MOUNT_ATTR_RDONLY, false)
+        sys::mount_setattr(self.root.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
     }
 }
 
@@ -170,5 +182,6 @@ const READ_ONLY: u64 =
     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 const COVER_DIRECTORY: &CStr = c".cover-directory";
 const COVER_FILE: &CStr = c".cover-file";
-/// An inode costs kernel memory that the size does not count. A large `node_modules` has a hundred thousand.
-const INODES: &CStr = c"1000000";
+/// An inode costs kernel memory that the size does not count.
+const BYTES_PER_INODE: u64 = 2 << 10;
+const FEWEST_INODES: u64 = 1 << 10;

@@ -3,6 +3,7 @@
 use crate::cgroup::Group;
 use crate::command::{self, Inheritance};
 use crate::error::SpawnError;
+use crate::facts;
 use crate::init;
 use crate::message::{FAILURE_SIZE, Message, Stage};
 use crate::orders::OrderFile;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use zerobox_policy::ByteSize;
 
 /// A command that has been started.
 #[derive(Debug)]
@@ -92,17 +94,20 @@ impl Drop for Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the namespaces. The caller must have one thread only. `kept` are the descriptors that the command keeps.
+    /// Makes the namespaces. The caller must have one thread only. `kept` are the descriptors that the command keeps,
+    /// `scratch` bounds the directories of the sandbox's own.
     ///
     /// # Errors
     /// When the kernel does not let us.
-    pub fn begin(kept: &[i32], signals: &Signals) -> Result<Self, SpawnError> {
+    pub fn begin(kept: &[i32], scratch: ByteSize, signals: &Signals) -> Result<Self, SpawnError> {
         prepare::close_inherited(kept)?;
         let (control, inside) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(step("make a socket for the sandbox"))?;
         let inheritance = Inheritance {
             orders: OrderFile::create().map_err(step("make a file in memory"))?,
+            base: prepare::base_steps(facts::terminal().as_deref())?,
+            scratch_size: scratch.bytes(),
             blocked: signals.blocked_before(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -110,9 +110,9 @@ pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, path: BorrowedFd<'_>, acce
 }
 
 /// `landlock_restrict_self(2)`.
-pub(crate) fn landlock_restrict(ruleset: RawFd) -> Result<()> {
+pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) }).map(drop)
 }
 
 /// `seccomp(2)`: puts `filter` on this process, and returns its listener if `listen`.
@@ -392,9 +392,10 @@ pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// A descriptor of the caller's that stays the caller's.
+/// A descriptor of somebody else's that stays open while we use it.
 pub(crate) fn inherited(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: used for 0, 1, 2 and for descriptors that the caller asked to keep, which nobody closes.
+    // SAFETY: used for 0, 1, 2, for descriptors that the caller asked to keep, and for the ruleset of the command's process,
+    // none of which is closed before the command is executed.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 

@@ -8,7 +8,7 @@ use crate::report::{Outcome, Report};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zerobox_linux::{Ending, Happening, HostFacts, Plan, Prepared, Running, Sandbox, Signals, SpawnError};
-use zerobox_policy::{Confinement, Policy, Request, Resolved};
+use zerobox_policy::{Confinement, Limits, Policy, Request, Resolved};
 
 /// A request that has been understood and planned, and not run yet.
 #[derive(Debug)]
@@ -27,9 +27,11 @@ pub struct Session {
 pub fn run(request: &Request) -> Result<Report, Error> {
     let signals = Signals::take()?;
     let is_confined = !(request.allow_all || request.no_sandbox);
-    let sandbox = is_confined.then(|| Sandbox::begin(&request.keep_fds, &signals));
+    let host = Host::look()?;
+    let scratch = Limits::scratch(request, &host.surroundings());
+    let sandbox = is_confined.then(|| Sandbox::begin(&request.keep_fds, scratch, &signals));
     // What is wrong with the request is more interesting than what is wrong with the machine.
-    let session = Session::new(request)?;
+    let session = Session::of(host, request)?;
     session.run(sandbox.transpose()?, &signals)
 }
 
@@ -39,7 +41,10 @@ impl Session {
     /// # Errors
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: &Request) -> Result<Self, Error> {
-        let host = Host::look()?;
+        Self::of(Host::look()?, request)
+    }
+
+    fn of(host: Host, request: &Request) -> Result<Self, Error> {
         let policy = Policy::resolve(request, &host.surroundings())?;
         let plan = match policy.confinement {
             Confinement::Sandbox => {
