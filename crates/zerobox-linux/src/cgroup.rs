@@ -74,16 +74,12 @@ impl Group {
         Ok(group)
     }
 
-    /// Moves the process `pid` and its children into the group; what they start from then on is in it too.
+    /// Moves the process `pid` into the group; what it starts from then on is in it too.
     ///
     /// # Errors
-    /// As the file operations.
-    pub(crate) fn add_tree(&self, pid: i32) -> io::Result<()> {
-        let members = self.path.join("cgroup.procs");
-        std::fs::write(&members, pid.to_string())?;
-        // A child that was born before is in the file, and one that is born now is born into the group.
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        children.split_whitespace().try_for_each(|child| std::fs::write(&members, child))
+    /// As the file operation.
+    pub(crate) fn add(&self, pid: i32) -> io::Result<()> {
+        std::fs::write(self.path.join("cgroup.procs"), pid.to_string())
     }
 
     /// How often the kernel ended a process of the group for want of memory.

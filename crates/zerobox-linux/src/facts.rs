@@ -60,8 +60,7 @@ fn proc_of_root() -> (Vec<PathBuf>, Vec<PathBuf>) {
     (private, settings)
 }
 
-/// The terminal that one of the standard streams is, if one is.
-pub(crate) fn terminal() -> Option<PathBuf> {
+fn terminal() -> Option<PathBuf> {
     let stream = [0, 1, 2].into_iter().find(|fd| rustix::termios::isatty(sys::inherited(*fd)))?;
     let path = std::fs::read_link(Path::new("/proc/self/fd").join(stream.to_string())).ok()?;
     path.starts_with("/dev").then_some(path)

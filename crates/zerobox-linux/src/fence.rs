@@ -1,35 +1,28 @@
-//! Puts the Landlock rules together.
+//! Puts the Landlock rules together, inside the new root.
 
 use crate::message::{Failure, Stage};
 use crate::plan::{Rights, handled, scopes};
-use crate::prepare::{Fence, Orders};
+use crate::prepare::Prepared;
 use crate::sys::{self, LandlockRuleset};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-/// A ruleset that allows what the policy does with trees of the host and, of the standard streams, what they were opened
-/// for. A rule is about an inode, and so it may be made from the host's root for the sandbox's.
-pub(crate) fn ruleset(orders: &Orders) -> Result<OwnedFd, Failure> {
-    let abi = orders.landlock_abi;
+/// A ruleset that allows what the policy does and, of the standard streams, what they were opened for.
+pub(crate) fn ruleset(prepared: &Prepared) -> Result<OwnedFd, Failure> {
+    let abi = prepared.landlock_abi;
     let attr = LandlockRuleset { files: handled(abi), network: 0, scoped: scopes(abi) };
     let ruleset = sys::landlock_create(&attr).map_err(Failure::at(Stage::Landlock))?;
-    allow(ruleset.as_fd(), &orders.landlock)?;
-    for fd in [0, 1, 2].iter().chain(&orders.kept) {
+    for (index, (path, access)) in prepared.landlock.iter().enumerate().filter(|(_, (_, access))| *access != 0) {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path.as_c_str(), flags, Mode::empty())
+            .and_then(|path| sys::landlock_allow(ruleset.as_fd(), path.as_fd(), *access))
+            .map_err(Failure::at_item(Stage::LandlockRule, index))?;
+    }
+    for fd in [0, 1, 2].iter().chain(&prepared.kept) {
         allow_stream(&ruleset, *fd, abi).map_err(Failure::at_item(Stage::LandlockRule, usize::MAX))?;
     }
     Ok(ruleset)
-}
-
-/// Adds rules to a ruleset. As for the mounts, no link is followed.
-pub(crate) fn allow(ruleset: BorrowedFd<'_>, rules: &[Fence]) -> Result<(), Failure> {
-    for rule in rules.iter().filter(|rule| rule.access != 0) {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat2(CWD, rule.path.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-            .and_then(|path| sys::landlock_allow(ruleset, path.as_fd(), rule.access))
-            .map_err(Failure::at_item(Stage::LandlockRule, rule.index))?;
-    }
-    Ok(())
 }
 
 /// A program may open `/dev/stdout` again, for what it was opened for and no more: without this rule a redirection

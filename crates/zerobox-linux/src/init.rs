@@ -5,11 +5,13 @@
 //! into the processes that it serves. It cannot be traced or read, so that nothing of the supervisor that it was
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
-use crate::command::{self, Inheritance, NO_LISTENER};
+use crate::command::{self, EXECUTE, NETWORK_MADE, NO_LISTENER, READY};
 use crate::fence;
+use crate::handoff;
 use crate::mediator::Mediator;
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage};
-use crate::root::{self, Root};
+use crate::prepare::{Identity, Prepared};
+use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -17,15 +19,14 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::collections::HashSet;
-use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Never returns.
-pub(crate) fn run(inheritance: &Inheritance, control: &OwnedFd) -> ! {
-    let failure = match start(inheritance, control) {
+pub(crate) fn run(prepared: &Prepared, control: &OwnedFd) -> ! {
+    let failure = match start(prepared, control) {
         Ok(mut init) => init.watch(),
         Err(failure) => failure,
     };
@@ -40,12 +41,12 @@ struct Init<'a> {
     children: OwnedFd,
     mediator: Option<Mediator>,
     memory: Option<MemoryWatch>,
-    home: Option<PathBuf>,
+    home: Option<&'a Path>,
     /// What the start itself put into the home directory.
     own_paths: HashSet<PathBuf>,
 }
 
-fn start<'a>(inheritance: &Inheritance, control: &'a OwnedFd) -> Result<Init<'a>, Failure> {
+fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, Failure> {
     die_with_supervisor(control).map_err(Failure::at(Stage::Init))?;
     let children = SignalSet::of(&[libc::SIGCHLD]);
     children.block();
@@ -53,44 +54,34 @@ fn start<'a>(inheritance: &Inheritance, control: &'a OwnedFd) -> Result<Init<'a>
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
-        Cloned::Child => command::become_command(inheritance, await_go.as_fd(), tell.as_fd()),
+        Cloned::Child => command::become_command(prepared, await_go.as_fd(), tell.as_fd()),
         Cloned::Parent(command) => command,
     };
-    map_identity(inheritance).map_err(Failure::at(Stage::Identity))?;
+    map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
-    let mut root = Root::create(inheritance.scratch_size)?;
-    root.build(&inheritance.base)?;
-    await_orders(control);
-    let say = |word: u8| rustix::io::write(&go, &[word]).map(drop).map_err(Failure::at(Stage::Init));
-    say(command::ORDERED)?;
-    let orders = inheritance.orders.read().map_err(Failure::at(Stage::Init))?;
-    root.build(&orders.mounts)?;
-    let ruleset = next_report(&report, command::RULES)?;
+    root::enter(prepared)?;
+    let ruleset = fence::ruleset(prepared)?;
+    await_network(&report)?;
     sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
-    root.enter()?;
-    fence::allow(sys::inherited(ruleset), &orders.landlock_own)?;
-    say(command::ENTERED)?;
+    let number = ruleset.as_raw_fd().to_le_bytes();
+    rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
     root::detach_host()?;
-    say(command::DETACHED)?;
-    let listener = match next_report(&report, command::READY)? {
-        NO_LISTENER => None,
-        number => Some(sys::adopt(number)),
-    };
+    rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
+    let listener = await_ready(&report)?;
     // The command's process may still need its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
-    let mediator = listener.map(|listener| Mediator::new(listener, &orders.sockets));
+    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
-    let path = |text: &CString| Path::new("/").join(OsStr::from_bytes(text.to_bytes()));
-    let own_paths = inheritance.base.iter().chain(&orders.mounts).map(|step| path(&step.target)).collect();
+    let own_paths = prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
     Ok(Init {
         control,
         command,
         report,
         children,
         mediator,
-        memory: orders.watched_memory.map(MemoryWatch::new),
-        home: orders.home.as_ref().map(path),
+        memory: prepared.watched_memory.map(MemoryWatch::new),
+        home: prepared.home.as_deref(),
         own_paths,
     })
 }
@@ -105,38 +96,54 @@ fn die_with_supervisor(control: &OwnedFd) -> sys::Result<()> {
 }
 
 /// user_namespaces(7): without rights outside, setgroups(2) has to be denied before a group may be mapped.
-fn map_identity(inheritance: &Inheritance) -> sys::Result<()> {
-    let write = |path: &CStr, text: &str| {
+fn map_identity(identity: &Identity) -> sys::Result<()> {
+    let write = |path: &CStr, text: &[u8]| {
         let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::io::write(&file, text.as_bytes()).map(drop)
+        rustix::io::write(&file, text).map(drop)
     };
-    let Inheritance { uid, gid, .. } = inheritance;
-    write(c"/proc/self/setgroups", "deny")?;
-    write(c"/proc/self/gid_map", &format!("{gid} {gid} 1\n"))?;
-    write(c"/proc/self/uid_map", &format!("{uid} {uid} 1\n"))
+    write(c"/proc/self/setgroups", b"deny")?;
+    write(c"/proc/self/gid_map", identity.gid_map.to_bytes())?;
+    write(c"/proc/self/uid_map", identity.uid_map.to_bytes())
 }
 
-/// Sleeps until the supervisor knows what to do. If it never does, there is nothing to say.
-fn await_orders(control: &OwnedFd) {
-    let mut word = [0];
-    match rustix::io::retry_on_intr(|| rustix::net::recv(control, &mut word[..], rustix::net::RecvFlags::empty())) {
-        Ok((1, _)) => {}
-        _ => sys::exit_now(125),
+fn await_network(report: &OwnedFd) -> Result<(), Failure> {
+    match next_report(report)? {
+        Report::Network => Ok(()),
+        _ => Err(Failure::at(Stage::Network)(Errno::PROTO)),
     }
 }
 
-/// Waits until the command's process says `word`, and returns the descriptor that it names.
-fn next_report(report: &OwnedFd, word: u8) -> Result<i32, Failure> {
+fn await_ready(report: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+    match next_report(report)? {
+        Report::Ready(NO_LISTENER) => Ok(None),
+        Report::Ready(number) => Ok(Some(sys::adopt(number))),
+        Report::Network => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
+    }
+}
+
+enum Report {
+    Network,
+    Ready(i32),
+}
+
+/// What the command's process says before it is the command. A write of this size to a pipe is one piece, pipe(7).
+fn next_report(report: &OwnedFd) -> Result<Report, Failure> {
     let mut kind = [0];
+    handoff::look_for(report);
     read_exactly(report, &mut kind)?;
-    if kind[0] == word {
-        let mut number = [0; 4];
-        read_exactly(report, &mut number)?;
-        return Ok(i32::from_le_bytes(number));
+    match kind[0] {
+        NETWORK_MADE => Ok(Report::Network),
+        READY => {
+            let mut number = [0; 4];
+            read_exactly(report, &mut number)?;
+            Ok(Report::Ready(i32::from_le_bytes(number)))
+        }
+        first => {
+            let mut bytes = [first; FAILURE_SIZE];
+            read_exactly(report, &mut bytes[1..])?;
+            Err(failure(&bytes))
+        }
     }
-    let mut bytes = [kind[0]; FAILURE_SIZE];
-    read_exactly(report, &mut bytes[1..])?;
-    Err(failure(&bytes))
 }
 
 fn read_exactly(from: &OwnedFd, buffer: &mut [u8]) -> Result<(), Failure> {
@@ -262,12 +269,12 @@ impl Init<'_> {
     fn failed_execute(&self) -> Option<Failure> {
         let mut fds = [PollFd::new(&self.report, PollFlags::IN)];
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
-        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report, command::READY).err()).flatten()
+        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report).err()).flatten()
     }
 
     /// What the command put into its private home, without the places that the start made for granted trees.
     fn dropped(&self) -> Vec<OsString> {
-        let Some(home) = &self.home else { return Vec::new() };
+        let Some(home) = self.home else { return Vec::new() };
         let (mut names, mut directories, mut size) = (Vec::new(), vec![home.to_owned()], 0);
         while let Some(directory) = directories.pop() {
             for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -291,7 +298,7 @@ impl Init<'_> {
     /// A granted tree inside the home directory is on another file system than the home itself.
     fn is_mount(&self, path: &Path) -> bool {
         let device = |path: &Path| rustix::fs::lstat(path).ok().map(|stat| stat.st_dev);
-        device(path) != self.home.as_deref().and_then(device)
+        device(path) != self.home.and_then(device)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Holds a command with the Linux kernel: namespaces, mounts, Landlock and seccomp, without any privilege.
 //!
-//! [`Plan::compile`] turns a policy into plain data, [`Prepared::new`] into what the kernel wants, and [`Sandbox::start`] into
-//! a running command.
+//! [`Plan::compile`] turns a policy into plain data, [`Prepared::new`] into what the kernel wants, and [`spawn`] into a
+//! running command.
 #![cfg(target_os = "linux")]
 
 mod cgroup;
@@ -9,10 +9,10 @@ mod command;
 mod error;
 mod facts;
 mod fence;
+mod handoff;
 mod init;
 mod mediator;
 mod message;
-mod orders;
 mod plan;
 mod prepare;
 mod root;
@@ -29,4 +29,4 @@ pub use plan::{Degradation, LandlockRule, LimitPlan, Mount, Plan, Resource, Reso
 pub use prepare::Prepared;
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
-pub use spawn::{Ending, Happening, Running, Sandbox, spawn_unconfined};
+pub use spawn::{Ending, Happening, Running, spawn};

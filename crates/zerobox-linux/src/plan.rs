@@ -8,7 +8,6 @@ pub use fence::{LandlockRule, Rights};
 pub(crate) use fence::{handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
-pub(crate) use mounts::base;
 
 use crate::error::PlanError;
 use crate::facts::HostFacts;
@@ -22,9 +21,6 @@ use zerobox_policy::Policy;
 pub struct Plan {
     /// Operations that make the file system the command sees, in order.
     pub mounts: Vec<Mount>,
-    /// How many of the first operations are the same for every sandbox, and are carried out early.
-    #[serde(skip)]
-    pub(crate) base: usize,
     /// The ABI of Landlock that the rules are for.
     pub landlock_abi: u32,
     /// Trees and what Landlock lets the command do in them; everything else is denied a second time.
@@ -76,7 +72,6 @@ impl Plan {
         let plan = Self {
             landlock: fence::rules(policy, &view, landlock_abi),
             mounts: view.mounts(policy, facts),
-            base: mounts::base(facts.terminal.as_deref()).len(),
             landlock_abi,
             syscalls: seccomp::entries(filter),
             filter,

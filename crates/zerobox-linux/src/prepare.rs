@@ -1,76 +1,53 @@
-//! A plan as the kernel wants it.
+//! Everything that allocates, before the first process is made.
 
 use crate::error::SpawnError;
-use crate::plan::{self, LandlockRule, Mount, Plan, Resource, ResourceLimit};
+use crate::plan::{LandlockRule, Mount, Plan, Resource};
 use crate::seccomp;
-use crate::sys;
-use libc::c_char;
-use serde::{Deserialize, Serialize};
+use crate::sys::{self, SignalSet};
+use libc::{c_char, sock_filter};
+use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
 
-/// A plan in the form in which it is carried out, with what only the supervisor needs.
+/// A plan in the form in which the child carries it out: one step after another, without allocating.
 #[derive(Debug)]
 pub struct Prepared {
-    pub(crate) orders: Orders,
+    pub(crate) identity: Identity,
+    pub(crate) mounts: Vec<MountStep>,
+    pub(crate) landlock_abi: u32,
+    pub(crate) landlock: Vec<(CString, u64)>,
+    pub(crate) filter: Vec<sock_filter>,
+    pub(crate) mediate_sockets: bool,
+    pub(crate) sockets: Vec<CString>,
+    pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
+    pub(crate) affinity: Option<usize>,
+    pub(crate) watched_memory: Option<u64>,
+    pub(crate) scratch_size: u64,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) command: Command,
+    pub(crate) kept: Vec<i32>,
     pub(crate) cgroup: Option<(PathBuf, Vec<crate::cgroup::Setting>)>,
-    /// Text of the mounts and rules, for errors; `None` without a sandbox.
+    /// Text of the mounts and rules, for errors.
     pub(crate) plan: Option<Plan>,
 }
 
-/// What init and the command's process do, step by step. They are born before it is known, while the policy is being
-/// resolved, and read it from a file in memory.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Orders {
-    pub(crate) mounts: Vec<MountStep>,
-    pub(crate) landlock_abi: u32,
-    /// Rules for trees of the host, which the command's process makes before the host's root is gone.
-    pub(crate) landlock: Vec<Fence>,
-    /// Rules for trees of the sandbox's own, which init makes when they are there.
-    pub(crate) landlock_own: Vec<Fence>,
-    /// `struct sock_filter`: code, jt, jf, k.
-    pub(crate) filter: Vec<(u16, u8, u8, u32)>,
-    pub(crate) mediate_sockets: bool,
-    pub(crate) sockets: Vec<CString>,
-    pub(crate) limits: Vec<ResourceLimit>,
-    pub(crate) affinity: Option<usize>,
-    pub(crate) watched_memory: Option<u64>,
-    pub(crate) home: Option<CString>,
-    pub(crate) kept: Vec<i32>,
-    pub(crate) program: CString,
-    pub(crate) argv: Vec<CString>,
-    pub(crate) envp: Vec<CString>,
-    pub(crate) cwd: CString,
-}
-
-/// A [`LandlockRule`] with its place in the plan, for errors.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Fence {
-    pub(crate) index: usize,
-    pub(crate) path: CString,
-    pub(crate) access: u64,
-}
-
-/// The steps for [`crate::plan::base`].
-///
-/// # Errors
-/// `Nul` for a terminal that the kernel could not have told us of.
-pub(crate) fn base_steps(terminal: Option<&Path>) -> Result<Vec<MountStep>, SpawnError> {
-    plan::base(terminal).iter().enumerate().map(|(index, mount)| step(index, mount)).collect()
+/// The contents of the three files that map the caller's user and group onto itself, user_namespaces(7).
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid_map: CString,
+    pub(crate) gid_map: CString,
 }
 
 /// A [`Mount`] with its path as the kernel wants it, relative to the new root.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct MountStep {
-    /// Its place in the plan, for errors.
-    pub(crate) index: usize,
     pub(crate) target: CString,
     pub(crate) kind: StepKind,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) enum StepKind {
     Directory,
     File,
@@ -83,6 +60,34 @@ pub(crate) enum StepKind {
     Freeze,
 }
 
+/// What to execute.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) program: CString,
+    pub(crate) argv: Pointers,
+    pub(crate) envp: Pointers,
+    pub(crate) cwd: CString,
+    pub(crate) blocked_signals: SignalSet,
+}
+
+/// C strings and the null-terminated array of pointers to them.
+#[derive(Debug)]
+pub(crate) struct Pointers {
+    _owned: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Pointers {
+    fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { _owned: owned, pointers }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[*const c_char] {
+        &self.pointers
+    }
+}
+
 impl Prepared {
     /// Prepares `program`, found by the caller, for the `plan` of `policy`; without a plan it runs unconfined.
     ///
@@ -90,41 +95,30 @@ impl Prepared {
     /// `Nul` for text that the kernel cannot take.
     pub fn new(policy: &Policy, plan: Option<Plan>, program: &Path) -> Result<Self, SpawnError> {
         debug_assert_eq!(plan.is_some(), policy.confinement == Confinement::Sandbox);
-        let mut orders = Orders {
-            kept: policy.keep_fds.clone(),
-            program: text(program)?,
-            argv: policy.command.iter().map(text).collect::<Result<_, _>>()?,
-            envp: environment(policy)?,
-            cwd: text(&policy.cwd)?,
-            ..Orders::default()
-        };
-        let Some(plan) = plan else {
-            orders.limits = unconfined_limits(policy);
-            return Ok(Self { orders, cgroup: None, plan: None });
-        };
-        let abi = plan.landlock_abi;
-        // The base has been made already.
-        let steps = plan.mounts.iter().enumerate().skip(plan.base);
-        let fences = plan.landlock.iter().enumerate().map(|(index, rule)| Ok((rule.own, fence(index, rule, abi)?)));
-        let fences: Vec<(bool, Fence)> = fences.collect::<Result<_, SpawnError>>()?;
-        let (own, of_host): (Vec<_>, Vec<_>) = fences.into_iter().partition(|(own, _)| *own);
-        let only = |fences: Vec<(bool, Fence)>| fences.into_iter().map(|(_, fence)| fence).collect();
-        let filter = seccomp::compile(&plan.syscalls).into_iter().map(|step| (step.code, step.jt, step.jf, step.k));
-        let orders = Orders {
-            mounts: steps.map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let none = Vec::new();
+        let (mounts, rules) = plan.as_ref().map_or((&none, &[][..]), |plan| (&plan.mounts, &plan.landlock[..]));
+        let abi = plan.as_ref().map_or(0, |plan| plan.landlock_abi);
+        let limits = plan.as_ref().map(|plan| plan.limits.clone()).unwrap_or_default();
+        Ok(Self {
+            identity: Identity { uid_map: text(format!("{uid} {uid} 1\n"))?, gid_map: text(format!("{gid} {gid} 1\n"))? },
+            mounts: mounts.iter().enumerate().map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,
             landlock_abi: abi,
-            landlock: only(of_host),
-            landlock_own: only(own),
-            filter: filter.collect(),
-            mediate_sockets: plan.filter.mediate_sockets,
-            sockets: plan.sockets.iter().map(text).collect::<Result<_, _>>()?,
-            limits: plan.limits.resources.clone(),
-            affinity: plan.limits.affinity,
-            watched_memory: plan.limits.watched_memory,
-            home: private_home(policy).map(text).transpose()?,
-            ..orders
-        };
-        Ok(Self { orders, cgroup: plan.limits.cgroup.clone(), plan: Some(plan) })
+            landlock: rules.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
+            filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
+            mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
+            sockets: plan.iter().flat_map(|plan| &plan.sockets).map(|path| text(path)).collect::<Result<_, _>>()?,
+            limits: limits.resources.iter().map(|limit| (rlimit(limit.resource), both(limit.value))).collect(),
+            affinity: limits.affinity,
+            watched_memory: limits.watched_memory,
+            scratch_size: limits.scratch,
+            cgroup: limits.cgroup,
+            home: private_home(policy),
+            command: Command::new(policy, program)?,
+            kept: policy.keep_fds.clone(),
+            plan,
+        })
     }
 
     /// What the step that failed was about.
@@ -143,34 +137,40 @@ impl Prepared {
             ),
             Stage::Network => "make the sandbox's network".to_owned(),
             Stage::Limit => "set a resource limit".to_owned(),
-            Stage::WorkingDirectory => format!("change to `{}`", self.orders.cwd.to_string_lossy()),
+            Stage::WorkingDirectory => format!("change to `{}`", self.command.cwd.to_string_lossy()),
             Stage::Privileges => "give up privileges".to_owned(),
             Stage::Filter => "install the system call filter".to_owned(),
-            Stage::Execute => format!("execute `{}`", self.orders.program.to_string_lossy()),
+            Stage::Execute => format!("execute `{}`", self.command.program.to_string_lossy()),
             Stage::Init => "keep watch over the command".to_owned(),
         }
     }
 }
 
-fn environment(policy: &Policy) -> Result<Vec<CString>, SpawnError> {
-    let variable = |name: &OsStr, value: &OsStr| {
-        text(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
-    };
-    let passed = policy.environment.iter().filter(|entry| entry.name != "PWD" && entry.name != MARKER);
-    let mut environment: Vec<_> = passed.map(|entry| variable(&entry.name, &entry.value)).collect::<Result<_, _>>()?;
-    environment.push(variable(OsStr::new("PWD"), policy.cwd.as_os_str())?);
-    if policy.confinement == Confinement::Sandbox {
-        environment.push(variable(OsStr::new(MARKER), OsStr::new("1"))?);
+impl Command {
+    fn new(policy: &Policy, program: &Path) -> Result<Self, SpawnError> {
+        let argv = policy.command.iter().map(text).collect::<Result<_, _>>()?;
+        let variable = |name: &OsStr, value: &OsStr| {
+            text(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+        };
+        let mut envp = Vec::new();
+        for entry in policy.environment.iter().filter(|entry| entry.name != "PWD" && entry.name != MARKER) {
+            envp.push(variable(&entry.name, &entry.value)?);
+        }
+        envp.push(variable(OsStr::new("PWD"), policy.cwd.as_os_str())?);
+        if policy.confinement == Confinement::Sandbox {
+            envp.push(variable(OsStr::new(MARKER), OsStr::new("1"))?);
+        }
+        Ok(Self {
+            program: text(program)?,
+            argv: Pointers::new(argv),
+            envp: Pointers::new(envp),
+            cwd: text(&policy.cwd)?,
+            blocked_signals: SignalSet::of(&[]).block(),
+        })
     }
-    Ok(environment)
 }
 
-/// C strings as the null-terminated array of pointers that execve(2) takes. They point into `strings`.
-pub(crate) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
-}
-
-pub(crate) fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
+fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
     CString::new(text.as_ref().as_bytes()).map_err(|_| SpawnError::Nul)
 }
 
@@ -205,7 +205,7 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Terminals { .. } => StepKind::Terminals,
         Mount::Freeze { .. } => StepKind::Freeze,
     };
-    Ok(MountStep { index, target: relative(mount.path())?, kind })
+    Ok(MountStep { target: relative(mount.path())?, kind })
 }
 
 fn describe_mount(mount: &Mount) -> String {
@@ -223,26 +223,27 @@ fn describe_mount(mount: &Mount) -> String {
     }
 }
 
-fn fence(index: usize, rule: &LandlockRule, abi: u32) -> Result<Fence, SpawnError> {
-    Ok(Fence { index, path: text(&rule.path)?, access: rule.rights.bits(rule.directory, abi) })
+fn landlock_rule(rule: &LandlockRule, abi: u32) -> Result<(CString, u64), SpawnError> {
+    Ok((text(&rule.path)?, rule.rights.bits(rule.directory, abi)))
 }
 
-/// Without a sandbox only the limits of each process are held.
-fn unconfined_limits(policy: &Policy) -> Vec<ResourceLimit> {
-    let limits = &policy.limits;
-    let each = [
-        (Resource::FileSize, limits.file_size.map(|size| size.bytes())),
-        (Resource::OpenFiles, limits.open_files.map(u64::from)),
-        (Resource::Data, limits.memory.map(|size| size.bytes())),
-        (Resource::Processes, limits.pids.map(u64::from)),
-    ];
-    let set = each.into_iter().filter_map(|(resource, value)| Some(ResourceLimit { resource, value: value? }));
-    set.collect()
+fn rlimit(resource: Resource) -> Rlimit {
+    match resource {
+        Resource::Core => Rlimit::Core,
+        Resource::Data => Rlimit::Data,
+        Resource::FileSize => Rlimit::Fsize,
+        Resource::OpenFiles => Rlimit::Nofile,
+        Resource::Processes => Rlimit::Nproc,
+    }
 }
 
-fn private_home(policy: &Policy) -> Option<&Path> {
+fn both(value: u64) -> RlimitValue {
+    RlimitValue { current: Some(value), maximum: Some(value) }
+}
+
+fn private_home(policy: &Policy) -> Option<PathBuf> {
     let home = policy.scratch.iter().find(|scratch| scratch.kind == ScratchKind::Home)?;
-    Some(&home.path)
+    Some(home.path.clone())
 }
 
 /// Whether this process is itself in a sandbox of ours, by its environment. Only for better messages.

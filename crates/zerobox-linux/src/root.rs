@@ -5,40 +5,23 @@
 //! `RESOLVE_IN_ROOT`, so that nothing in a workspace can lead a mount out of it (bubblewrap CVE-2026-87766).
 
 use crate::message::{Failure, Stage};
-use crate::prepare::{MountStep, StepKind};
+use crate::prepare::{MountStep, Prepared, StepKind};
 use crate::sys::{self, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The root of a sandbox while it is being built.
-#[derive(Debug)]
-pub(crate) struct Root {
-    root: OwnedFd,
-    cover_directory: bool,
-    cover_file: bool,
-}
-
-impl Root {
-    /// An empty root with a bound for all directories of our own.
-    pub(crate) fn create(scratch_size: u64) -> std::result::Result<Self, Failure> {
-        rustix::process::umask(Mode::empty());
-        let root = empty_root(scratch_size).map_err(Failure::at(Stage::Root))?;
-        Ok(Self { root, cover_directory: false, cover_file: false })
+/// Builds the view and makes it the root of everything in this mount namespace.
+pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
+    rustix::process::umask(Mode::empty());
+    let root = empty_root(prepared.scratch_size).map_err(Failure::at(Stage::Root))?;
+    let mut builder = Builder { root: root.as_fd(), cover_directory: false, cover_file: false };
+    for (index, step) in prepared.mounts.iter().enumerate() {
+        builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
     }
-
-    /// Carries out steps of the plan.
-    pub(crate) fn build(&mut self, steps: &[MountStep]) -> std::result::Result<(), Failure> {
-        let mut build = |step: &MountStep| self.step(step).map_err(Failure::at_item(Stage::Mount, step.index));
-        steps.iter().try_for_each(&mut build)
-    }
-
-    /// Makes it the root of everything in this mount namespace.
-    pub(crate) fn enter(self) -> std::result::Result<(), Failure> {
-        self.seal().map_err(Failure::at(Stage::Root))?;
-        pivot(&self.root).map_err(Failure::at(Stage::Pivot))
-    }
+    builder.seal().map_err(Failure::at(Stage::Root))?;
+    pivot(&root).map_err(Failure::at(Stage::Pivot))
 }
 
 /// Takes the host's root off, which after [`enter`] lies on top of the new one. The kernel waits for all readers of the
@@ -54,8 +37,8 @@ pub(crate) fn detach_host() -> std::result::Result<(), Failure> {
 /// One file system holds all directories of our own, so that one size bounds them together. It is put on `/proc`
 /// for the moment, where no path that a policy may grant leads through.
 fn empty_root(size: u64) -> Result<OwnedFd> {
-    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let inodes = (size / BYTES_PER_INODE).max(FEWEST_INODES);
+    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(context.as_fd(), c"size", size.to_string())?;
     rustix::mount::fsconfig_set_string(context.as_fd(), c"nr_inodes", inodes.to_string())?;
     rustix::mount::fsconfig_set_string(context.as_fd(), c"mode", c"0755")?;
@@ -75,16 +58,22 @@ fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::pivot_root(c".", c".")
 }
 
-impl Root {
+struct Builder<'a> {
+    root: BorrowedFd<'a>,
+    cover_directory: bool,
+    cover_file: bool,
+}
+
+impl Builder<'_> {
     fn step(&mut self, step: &MountStep) -> Result<()> {
         let target = step.target.as_c_str();
         match &step.kind {
-            StepKind::Directory => match rustix::fs::mkdirat(self.root.as_fd(), target, Mode::from_raw_mode(0o755)) {
+            StepKind::Directory => match rustix::fs::mkdirat(self.root, target, Mode::from_raw_mode(0o755)) {
                 Err(rustix::io::Errno::EXIST) => Ok(()),
                 other => other,
             },
             StepKind::File => self.make_file(target, 0o644),
-            StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root.as_fd(), target),
+            StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root, target),
             StepKind::Bind { source, attributes } => {
                 let source = open_path(CWD, source, ResolveFlags::NO_SYMLINKS)?;
                 let tree = clone_tree(source.as_fd(), c"")?;
@@ -105,7 +94,7 @@ impl Root {
                 self.attach(&mount(&context, attributes)?, target)
             }
             StepKind::Freeze => {
-                let tree = clone_tree(self.root.as_fd(), target)?;
+                let tree = clone_tree(self.root, target)?;
                 sys::mount_setattr(tree.as_fd(), READ_ONLY, true)?;
                 self.attach(&tree, target)
             }
@@ -113,11 +102,11 @@ impl Root {
     }
 
     fn make_file(&self, path: &CStr, mode: u32) -> Result<()> {
-        rustix::fs::mknodat(self.root.as_fd(), path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
+        rustix::fs::mknodat(self.root, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
     }
 
     fn attach(&self, tree: &OwnedFd, target: &CStr) -> Result<()> {
-        let target = open_path(self.root.as_fd(), target, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+        let target = open_path(self.root, target, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(tree, c"", target, c"", flags)
     }
@@ -130,11 +119,11 @@ impl Root {
         };
         if !std::mem::replace(made, true) {
             match directory {
-                true => rustix::fs::mkdirat(self.root.as_fd(), name, Mode::empty())?,
+                true => rustix::fs::mkdirat(self.root, name, Mode::empty())?,
                 false => self.make_file(name, 0)?,
             }
         }
-        let tree = clone_tree(self.root.as_fd(), name)?;
+        let tree = clone_tree(self.root, name)?;
         sys::mount_setattr(tree.as_fd(), READ_ONLY, false)?;
         self.attach(&tree, target)
     }
@@ -143,10 +132,10 @@ impl Root {
     fn scratch(&self, target: &CStr, mode: Mode, own: Option<&CStr>) -> Result<()> {
         let source = own.unwrap_or(target);
         if own.is_some() {
-            rustix::fs::mkdirat(self.root.as_fd(), source, mode)?;
+            rustix::fs::mkdirat(self.root, source, mode)?;
         }
-        rustix::fs::chmodat(self.root.as_fd(), source, mode, AtFlags::empty())?;
-        let tree = clone_tree(self.root.as_fd(), source)?;
+        rustix::fs::chmodat(self.root, source, mode, AtFlags::empty())?;
+        let tree = clone_tree(self.root, source)?;
         sys::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV, true)?;
         self.attach(&tree, target)
     }
@@ -154,12 +143,12 @@ impl Root {
     /// The covers stay where they are mounted; their names go. What is not scratch can no longer be written.
     fn seal(&self) -> Result<()> {
         if self.cover_directory {
-            rustix::fs::unlinkat(self.root.as_fd(), COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
+            rustix::fs::unlinkat(self.root, COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
         }
         if self.cover_file {
-            rustix::fs::unlinkat(self.root.as_fd(), COVER_FILE, AtFlags::empty())?;
+            rustix::fs::unlinkat(self.root, COVER_FILE, AtFlags::empty())?;
         }
-        sys::mount_setattr(self.root.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
+        sys::mount_setattr(self.root, libc::MOUNT_ATTR_RDONLY, false)
     }
 }
 

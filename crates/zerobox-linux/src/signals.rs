@@ -16,7 +16,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over. Call it before a sandbox is begun and after everything else that may start threads.
+    /// Takes the signals over. Call it before [`crate::spawn`] and after everything else that may start threads.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
@@ -28,11 +28,6 @@ impl Signals {
             source: errno.into(),
         })?;
         Ok(Self { descriptor, before, terminal: Cell::new(None) })
-    }
-
-    /// What the caller had blocked before.
-    pub(crate) fn blocked_before(&self) -> SignalSet {
-        self.before
     }
 
     /// The next signal that is for us to handle. What a terminal sends goes to its whole foreground group, the command

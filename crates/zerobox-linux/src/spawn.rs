@@ -1,12 +1,10 @@
 //! From a prepared plan to a running command, and what the supervisor can do with it.
 
 use crate::cgroup::Group;
-use crate::command::{self, Inheritance};
+use crate::command;
 use crate::error::SpawnError;
-use crate::facts;
 use crate::init;
 use crate::message::{FAILURE_SIZE, Message, Stage};
-use crate::orders::OrderFile;
 use crate::prepare::{self, Prepared};
 use crate::signals::Signals;
 use crate::sys::{self, Cloned};
@@ -19,7 +17,6 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use zerobox_policy::ByteSize;
 
 /// A command that has been started.
 #[derive(Debug)]
@@ -73,104 +70,67 @@ impl Ending {
     }
 }
 
-/// The namespaces of a sandbox, with nothing in them but an init that waits for its orders. Making them takes as long as
-/// understanding a policy, and so both are done at once.
-#[derive(Debug)]
-pub struct Sandbox {
-    process: i32,
-    /// Gone once it has been started.
-    control: Option<OwnedFd>,
-    orders: OrderFile,
-}
-
-/// One that was never started leaves nothing behind.
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        if self.control.take().is_some() {
-            let _ = sys::kill(self.process, libc::SIGKILL);
-            let _ = sys::wait_for(self.process, 0);
-        }
-    }
-}
-
-impl Sandbox {
-    /// Makes the namespaces. The caller must have one thread only. `kept` are the descriptors that the command keeps,
-    /// `scratch` bounds the directories of the sandbox's own.
-    ///
-    /// # Errors
-    /// When the kernel does not let us.
-    pub fn begin(kept: &[i32], scratch: ByteSize, signals: &Signals) -> Result<Self, SpawnError> {
-        prepare::close_inherited(kept)?;
-        let (control, inside) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(step("make a socket for the sandbox"))?;
-        let inheritance = Inheritance {
-            orders: OrderFile::create().map_err(step("make a file in memory"))?,
-            base: prepare::base_steps(facts::terminal().as_deref())?,
-            scratch_size: scratch.bytes(),
-            blocked: signals.blocked_before(),
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        };
-        match sys::clone(NAMESPACES) {
-            Ok(Cloned::Child) => {
-                drop(control);
-                init::run(&inheritance, &inside)
-            }
-            Ok(Cloned::Parent(process)) => Ok(Self { process, control: Some(control), orders: inheritance.orders }),
-            Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
-        }
-    }
-
-    /// Starts what was prepared for it.
-    ///
-    /// # Errors
-    /// When a step of the start fails that can be told at once; others come from [`Running::next`].
-    pub fn start(mut self, prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
-        let mut cgroup = None;
-        if let Some((parent, settings)) = &prepared.cgroup {
-            let failed = |source| SpawnError::Cgroup { path: parent.clone(), source };
-            let group = Group::create(parent, settings).map_err(failed)?;
-            group.add_tree(self.process).map_err(failed)?;
-            cgroup = Some(group);
-        }
-        self.orders.write(&prepared.orders).map_err(step("give orders to the sandbox"))?;
-        let control = self.control.take().ok_or(SpawnError::Vanished)?;
-        let running = Running { prepared, process: self.process, control: Channel::Init(control), cgroup };
-        running.signal(BEGIN);
-        signals.restore_terminal_later();
-        let_go_of_pipes();
-        Ok(running)
-    }
-}
-
-/// Starts what was prepared without a sandbox. The caller must have one thread only.
+/// Starts what was prepared. The caller must have one thread only.
 ///
 /// # Errors
-/// When no process can be made.
-pub fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
-    prepare::close_inherited(&prepared.orders.kept)?;
-    let (report, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
-    match sys::clone(0).map_err(step("make a process"))? {
-        Cloned::Child => command::become_unconfined(&prepared.orders, signals.blocked_before(), tell.as_fd()),
-        Cloned::Parent(process) => {
-            signals.restore_terminal_later();
-            let_go_of_pipes();
-            Ok(Running { prepared, process, control: Channel::Report(report), cgroup: None })
-        }
-    }
-}
-
-/// From here on the ends of the command's pipes are the command's alone; errors still go to our stderr.
-fn let_go_of_pipes() {
+/// When a step of the start fails that can be told at once; others come from [`Running::next`].
+pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+    prepare::close_inherited(&prepared.kept)?;
+    let cgroup = match &prepared.cgroup {
+        Some((parent, settings)) => Some(
+            Group::create(parent, settings)
+                .map_err(|source| SpawnError::Cgroup { path: parent.clone(), source })?,
+        ),
+        None => None,
+    };
+    let running = if prepared.plan.is_some() {
+        spawn_confined(prepared, signals, cgroup)?
+    } else {
+        spawn_unconfined(prepared, signals)?
+    };
+    // The command has inherited the caller's disposition; we must live to tell how it ended.
+    sys::ignore_sigpipe();
+    // From here on the ends of the command's pipes are the command's alone; errors still go to our stderr.
     if let Ok(null) = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);
         let _ = rustix::stdio::dup2_stdout(&null);
     }
+    Ok(running)
 }
 
-fn step(step: &'static str) -> impl Fn(Errno) -> SpawnError {
-    move |errno| SpawnError::Step { step: step.to_owned(), source: errno.into() }
+fn spawn_confined(prepared: Prepared, signals: &Signals, cgroup: Option<Group>) -> Result<Running, SpawnError> {
+    let step = |step: &str| {
+        let step = step.to_owned();
+        move |errno: Errno| SpawnError::Step { step, source: errno.into() }
+    };
+    let flags = SocketFlags::CLOEXEC;
+    let (control, inside) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .map_err(step("make a socket for the sandbox"))?;
+    if let Some(group) = &cgroup {
+        // A child is born into its parent's group.
+        group.add(0).map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
+    }
+    match sys::clone(NAMESPACES) {
+        Ok(Cloned::Child) => {
+            drop(control);
+            init::run(&prepared, &inside)
+        }
+        Ok(Cloned::Parent(process)) => Ok(Running { prepared, process, control: Channel::Init(control), cgroup }),
+        Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
+    }
+    .inspect(|_| signals.restore_terminal_later())
+}
+
+fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+    let failed = |errno: Errno| SpawnError::Step { step: "start the command".to_owned(), source: errno.into() };
+    let (report, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    match sys::clone(0).map_err(failed)? {
+        Cloned::Child => command::become_unconfined(&prepared, tell.as_fd()),
+        Cloned::Parent(process) => {
+            signals.restore_terminal_later();
+            Ok(Running { prepared, process, control: Channel::Report(report), cgroup: None })
+        }
+    }
 }
 
 impl Running {
@@ -252,7 +212,7 @@ impl Running {
 
     fn failed(&self, stage: Stage, index: usize, errno: i32) -> SpawnError {
         let source = std::io::Error::from_raw_os_error(errno);
-        let program = PathBuf::from(OsString::from(self.prepared.orders.program.to_string_lossy().into_owned()));
+        let program = PathBuf::from(OsString::from(self.prepared.command.program.to_string_lossy().into_owned()));
         match (stage, errno) {
             (Stage::Execute, libc::ENOENT) => SpawnError::NotFound { program },
             (Stage::Execute, _) => SpawnError::NotExecutable { program, source },
@@ -294,8 +254,6 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(duration.subsec_nanos()) }
 }
 
-/// Tells init, where otherwise the number of a signal stands, that its orders are there.
-const BEGIN: i32 = 0xff;
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID

@@ -1,8 +1,6 @@
 //! Sizes, durations and the limits that are made of them.
 
 use crate::error::PolicyError;
-use crate::request::Request;
-use crate::surroundings::Surroundings;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -131,16 +129,6 @@ pub struct Limits {
     pub scratch: ByteSize,
 }
 
-impl Limits {
-    /// The bound of all scratch directories together: what was asked for, or as much as a package manager's cache needs,
-    /// unless that is more than half of the memory.
-    pub fn scratch(request: &Request, surroundings: &Surroundings<'_>) -> ByteSize {
-        let default = DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20);
-        request.scratch_size.unwrap_or(ByteSize::new(default))
-    }
-}
-
-const DEFAULT_SCRATCH: u64 = 2 << 30;
 /// A century: long enough for every run, short enough for every kernel timer.
 const MAX_SECONDS: f64 = 100.0 * 366.0 * 86_400.0;
 

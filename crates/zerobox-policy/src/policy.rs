@@ -3,7 +3,7 @@
 use crate::environment::{self, Variable};
 use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
-use crate::limits::Limits;
+use crate::limits::{ByteSize, Limits};
 use crate::origin::Origin;
 use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
@@ -541,6 +541,7 @@ fn confinement(request: &Request) -> Confinement {
 }
 
 fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
+    let scratch = DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20);
     Limits {
         timeout: request.timeout,
         memory: request.memory,
@@ -548,7 +549,7 @@ fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
         pids: request.pids,
         file_size: request.file_size,
         open_files: request.open_files,
-        scratch: Limits::scratch(request, surroundings),
+        scratch: request.scratch_size.unwrap_or(ByteSize::new(scratch)),
     }
 }
 
@@ -611,6 +612,9 @@ fn lossy<S: serde::Serializer>(words: &[OsString], serializer: S) -> Result<S::O
 
 /// Where programs put temporary files.
 const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
+
+/// As much as a package manager's cache needs, unless that is more than half of the memory.
+const DEFAULT_SCRATCH: u64 = 2 << 30;
 
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,11 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser};
 use flags::{DryRun, Flags, Shell};
 use std::io::Write;
-use std::process::ExitCode;
 use text::say;
 use zerobox::{Error, Session};
 
 /// Runs the command line of this process.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main() -> i32 {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => return misread(&error),
@@ -25,33 +24,35 @@ pub(crate) fn main() -> ExitCode {
         return print(&man_page());
     }
     match run(flags) {
-        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        Ok(code) => code & 0xff,
         Err(error) => {
             say(&error.to_string());
             if let Some(hint) = error.hint() {
                 say(&format!("hint: {hint}"));
             }
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))
+            error.exit_code()
         }
     }
 }
 
 fn run(flags: Flags) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
-    let request = flags.into_request();
-    if let Some(format) = dry_run {
-        let session = Session::new(&request)?;
-        let text = match format {
-            DryRun::Text => dry_run::text(&session),
-            DryRun::Json => dry_run::json(&session),
-        };
-        print(text.as_bytes());
-        return Ok(0);
+    let session = Session::new(&flags.into_request())?;
+    match dry_run {
+        Some(DryRun::Text) => {
+            print(dry_run::text(&session).as_bytes());
+            return Ok(0);
+        }
+        Some(DryRun::Json) => {
+            print(dry_run::json(&session).as_bytes());
+            return Ok(0);
+        }
+        None => {}
     }
     if debug {
-        dry_run::text(&Session::new(&request)?).lines().for_each(say);
+        dry_run::text(&session).lines().for_each(say);
     }
-    let report = zerobox::run(&request)?;
+    let report = session.run()?;
     if !quiet {
         report.lines().iter().for_each(|line| say(line));
     }
@@ -59,7 +60,7 @@ fn run(flags: Flags) -> Result<i32, Error> {
 }
 
 /// Help and version are answers, and everything else is an error of one line with a hint.
-fn misread(error: &clap::Error) -> ExitCode {
+fn misread(error: &clap::Error) -> i32 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return print(error.render().to_string().as_bytes());
     }
@@ -90,7 +91,7 @@ fn misread(error: &clap::Error) -> ExitCode {
     };
     say(&message);
     say(&format!("hint: {hint}"));
-    ExitCode::from(FAILED)
+    FAILED
 }
 
 fn completions(shell: Shell) -> Vec<u8> {
@@ -112,12 +113,12 @@ fn man_page() -> Vec<u8> {
 }
 
 /// Puts data that was asked for on standard output; a reader that left early is no error.
-fn print(data: &[u8]) -> ExitCode {
+fn print(data: &[u8]) -> i32 {
     match std::io::stdout().lock().write_all(data) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
+        Ok(()) => 0,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(_) => FAILED,
     }
 }
 
-const FAILED: u8 = 125;
+const FAILED: i32 = 125;

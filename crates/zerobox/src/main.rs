@@ -1,8 +1,6 @@
 //! The `zerobox` command.
-#![forbid(unsafe_code)]
+#![no_main]
 
 mod cli;
 
-fn main() -> std::process::ExitCode {
-    cli::main()
-}
+zerobox_linux::c_main!(cli::main);

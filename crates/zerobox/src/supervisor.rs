@@ -7,8 +7,8 @@ use crate::program;
 use crate::report::{Outcome, Report};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use zerobox_linux::{Ending, Happening, HostFacts, Plan, Prepared, Running, Sandbox, Signals, SpawnError};
-use zerobox_policy::{Confinement, Limits, Policy, Request, Resolved};
+use zerobox_linux::{Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError};
+use zerobox_policy::{Confinement, Policy, Request, Resolved};
 
 /// A request that has been understood and planned, and not run yet.
 #[derive(Debug)]
@@ -25,14 +25,7 @@ pub struct Session {
 /// # Errors
 /// Whenever the command was not run.
 pub fn run(request: &Request) -> Result<Report, Error> {
-    let signals = Signals::take()?;
-    let is_confined = !(request.allow_all || request.no_sandbox);
-    let host = Host::look()?;
-    let scratch = Limits::scratch(request, &host.surroundings());
-    let sandbox = is_confined.then(|| Sandbox::begin(&request.keep_fds, scratch, &signals));
-    // What is wrong with the request is more interesting than what is wrong with the machine.
-    let session = Session::of(host, request)?;
-    session.run(sandbox.transpose()?, &signals)
+    Session::new(request)?.run()
 }
 
 impl Session {
@@ -41,10 +34,7 @@ impl Session {
     /// # Errors
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: &Request) -> Result<Self, Error> {
-        Self::of(Host::look()?, request)
-    }
-
-    fn of(host: Host, request: &Request) -> Result<Self, Error> {
+        let host = Host::look()?;
         let policy = Policy::resolve(request, &host.surroundings())?;
         let plan = match policy.confinement {
             Confinement::Sandbox => {
@@ -57,18 +47,20 @@ impl Session {
         Ok(Self { host, policy, plan })
     }
 
-    fn run(self, sandbox: Option<Sandbox>, signals: &Signals) -> Result<Report, Error> {
+    /// Runs the command and waits for its end.
+    ///
+    /// # Errors
+    /// Whenever the command was not run.
+    pub fn run(self) -> Result<Report, Error> {
         let program = program::find(&self.policy, &self.host.surroundings())?;
         let degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
+        let signals = Signals::take()?;
         let start = Start::now();
-        let mut running = match sandbox {
-            Some(sandbox) => sandbox.start(prepared, signals)?,
-            None => zerobox_linux::spawn_unconfined(prepared, signals)?,
-        };
+        let mut running = zerobox_linux::spawn(prepared, &signals)?;
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run { outcome: None, out_of_memory: false, dropped: Vec::new(), deadline, timed_out: false };
-        let outcome = run.watch(&mut running, signals).map_err(|error| explain(error, &program, &self.host))?;
+        let outcome = run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
         running.finish();
         Ok(Report {

@@ -14,8 +14,6 @@ pub struct LandlockRule {
     pub rights: Rights,
     /// Whether the path is a directory; a file takes fewer rights.
     pub directory: bool,
-    /// Whether it is the sandbox's own and exists only there.
-    pub own: bool,
 }
 
 /// What one rule allows.
@@ -81,16 +79,18 @@ pub(crate) fn scopes(abi: u32) -> u64 {
 /// The rules for `policy`.
 pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule> {
     let mut rules = Vec::new();
-    let own = |path: &Path, rights| LandlockRule { path: path.to_owned(), rights, directory: true, own: true };
+    let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
     // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
     // a denied directory that did not exist when the mounts were made.
     let denied = |path: &Path| policy.files.at(path).any(|rule| !rule.is_cut_out());
     if !view.absent.iter().any(|path| denied(path)) {
-        rules.push(own(Path::new("/"), Rights::List));
+        rules.push(directory("/", Rights::List));
     }
-    rules.push(own(Path::new("/proc"), Rights::Change));
-    rules.push(own(Path::new("/dev"), Rights::Device));
-    rules.extend(policy.scratch.iter().map(|scratch| own(&scratch.path, Rights::Write)));
+    rules.push(directory("/proc", Rights::Change));
+    rules.push(directory("/dev", Rights::Device));
+    for scratch in &policy.scratch {
+        rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
+    }
     let mut allows: Vec<_> = policy.files.iter().filter(|rule| rule.effect == Effect::Allow).collect();
     allows.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     let mut nested: Vec<(&Path, Access)> = Vec::new();
@@ -102,17 +102,17 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
         }
         let path = rule.path.clone();
         if rule.state == PathState::Special {
-            rules.push(LandlockRule { path, rights: Rights::Device, directory: false, own: false });
+            rules.push(LandlockRule { path, rights: Rights::Device, directory: false });
         } else if view.absent.iter().any(|absent| is_within(absent, &rule.path)) && access == Access::Read {
             around_absent(&rule.path, view, &mut rules);
         } else {
             let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
             nested.push((&rule.path, access));
-            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory, own: false });
+            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory });
         }
     }
     if abi >= SOCKET_ABI {
-        let socket = |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false, own: false };
+        let socket = |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false };
         rules.extend(policy.sockets.iter().map(|grant| socket(&grant.path)));
     }
     rules
@@ -121,7 +121,7 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
 /// Allows to read what exists in `directory`, entry by entry, so that the absent denied path stays denied when
 /// somebody outside creates it. Other new entries beside it are closed too, until the next run.
 fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
-    rules.push(LandlockRule { path: directory.to_owned(), rights: Rights::List, directory: true, own: false });
+    rules.push(LandlockRule { path: directory.to_owned(), rights: Rights::List, directory: true });
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_hidden = matches!(view.around(&path), Some((at, Region::Cover { .. })) if at == path);
@@ -132,7 +132,7 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
         if kind.is_dir() && view.absent.iter().any(|absent| is_within(absent, &path)) {
             around_absent(&path, view, rules);
         } else {
-            rules.push(LandlockRule { path, rights: Rights::Read, directory: kind.is_dir(), own: false });
+            rules.push(LandlockRule { path, rights: Rights::Read, directory: kind.is_dir() });
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Degradation;
 use crate::cgroup::Setting;
 use crate::error::PlanError;
 use crate::facts::HostFacts;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::PathBuf;
 use zerobox_policy::Policy;
 
@@ -24,7 +24,7 @@ pub struct LimitPlan {
 }
 
 /// A resource of setrlimit(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resource {
     /// `RLIMIT_CORE`.
@@ -40,7 +40,7 @@ pub enum Resource {
 }
 
 /// One limit, soft and hard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ResourceLimit {
     /// Of what.
     pub resource: Resource,
@@ -69,9 +69,9 @@ impl LimitPlan {
         if let Some(files) = limits.open_files {
             plan.resources.push(ResourceLimit { resource: Resource::OpenFiles, value: files.into() });
         }
-        // Init counts too.
         if let Some(pids) = limits.pids {
             if has("pids") {
+                // Init is in the group too.
                 settings.push(Setting { file: "pids.max", value: (u64::from(pids) + 1).to_string() });
             } else if facts.user.0 == 0 {
                 return Err(PlanError::Limit {
@@ -79,7 +79,7 @@ impl LimitPlan {
                     reason: "the kernel exempts root from RLIMIT_NPROC and no control group with `pids` is delegated",
                 });
             } else {
-                plan.resources.push(ResourceLimit { resource: Resource::Processes, value: u64::from(pids) + 1 });
+                plan.resources.push(ResourceLimit { resource: Resource::Processes, value: pids.into() });
             }
         }
         if let Some(memory) = limits.memory {

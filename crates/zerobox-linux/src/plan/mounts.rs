@@ -65,8 +65,8 @@ pub(super) enum Region {
     Cover { directory: bool, origin: String },
     /// Ours and writable.
     Scratch(ScratchKind),
-    /// A part of what every sandbox has.
-    Base,
+    /// The sandbox's own `/proc`.
+    Processes,
 }
 
 /// Every path where what the command sees changes.
@@ -81,9 +81,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
         let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
-        for mount in base(None).iter().filter(|mount| matches!(mount, Mount::Processes { .. } | Mount::Node { .. })) {
-            view.regions.insert(mount.path(), Region::Base);
-        }
+        view.regions.insert(Path::new("/proc"), Region::Processes);
         let mut points: PathMap<Option<ScratchKind>> = PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
         policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
         points.insert(Path::new(ETC), None);
@@ -133,7 +131,7 @@ impl View {
             Some(access) => Some(Region::Host { access, origin: origin(), state: rule.state }),
             None if rule.effect == Effect::Allow => None,
             None => {
-                let is_ours = matches!(self.around(path), Some((_, Region::Scratch(_) | Region::Base)));
+                let is_ours = matches!(self.above(path), Some((_, Region::Scratch(_) | Region::Processes)));
                 let is_unseen = around.is_none() && (!is_ours || rule.is_cut_out());
                 // Without the rights to read a file, nobody needs to hide it.
                 let is_unreadable = rule.is_cut_out() && in_etc && facts.user.0 != 0;
@@ -169,9 +167,8 @@ impl View {
 
     /// The operations, parents before children.
     pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts) -> Vec<Mount> {
-        let mounts = base(facts.terminal.as_deref());
-        let made = mounts.iter().map(|mount| mount.path().to_owned()).chain([PathBuf::from("/")]).collect();
-        let mut builder = Builder { view: self, made, mounts };
+        let mut builder = Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
+        builder.devices(policy, facts);
         for (path, region) in self.regions.sorted() {
             builder.region(path, region);
         }
@@ -187,23 +184,6 @@ impl View {
         }
         builder.mounts
     }
-}
-
-/// What every sandbox has: the devices, and a `/proc` and pseudo-terminals of its own. Init makes it while the policy is
-/// still being resolved.
-pub(crate) fn base(terminal: Option<&Path>) -> Vec<Mount> {
-    let path = PathBuf::from;
-    let mut mounts = vec![Mount::Directory { path: path("/proc") }, Mount::Processes { path: path("/proc") }];
-    mounts.push(Mount::Directory { path: path("/dev") });
-    let console = terminal.map(|terminal| ("/dev/console", terminal));
-    for (target, source) in DEVICES.iter().map(|device| (*device, Path::new(device))).chain(console) {
-        mounts.push(Mount::File { path: path(target) });
-        mounts.push(Mount::Node { path: path(target), source: source.to_owned() });
-    }
-    mounts.push(Mount::Directory { path: path("/dev/pts") });
-    mounts.push(Mount::Terminals { path: path("/dev/pts") });
-    mounts.extend(DEVICE_LINKS.iter().map(|(link, target)| Mount::Link { path: path(link), target: path(target) }));
-    mounts
 }
 
 /// `/etc` is shown if any name in it is granted.
@@ -264,7 +244,10 @@ impl Builder<'_> {
                 let over_host = !self.is_ours(path);
                 self.mounts.push(Mount::Scratch { path: path_buf, kind: *kind, over_host });
             }
-            Region::Base => {}
+            Region::Processes => {
+                self.directories(path);
+                self.mounts.push(Mount::Processes { path: path_buf });
+            }
         }
     }
 
@@ -272,6 +255,24 @@ impl Builder<'_> {
         if !self.made.contains(path) && (self.is_ours(path) || path != source) {
             self.mount_point(path, false);
             self.mounts.push(Mount::Node { path: path.to_owned(), source: source.to_owned() });
+        }
+    }
+
+    fn devices(&mut self, policy: &Policy, facts: &HostFacts) {
+        let denied = |path: &Path| {
+            policy.files.covering(path).any(|rule| rule.effect == Effect::Deny && rule.source == RuleSource::User)
+        };
+        for device in DEVICES.iter().map(Path::new).filter(|path| !denied(path)) {
+            self.node(device, device);
+        }
+        self.directories(Path::new("/dev/pts"));
+        self.mounts.push(Mount::Terminals { path: PathBuf::from("/dev/pts") });
+        if let Some(terminal) = facts.terminal.as_deref().filter(|_| !denied(Path::new("/dev/console"))) {
+            self.node(Path::new("/dev/console"), terminal);
+        }
+        for (path, target) in DEVICE_LINKS {
+            self.mounts.push(Mount::Link { path: PathBuf::from(path), target: PathBuf::from(target) });
+            self.made.insert(PathBuf::from(path));
         }
     }
 
