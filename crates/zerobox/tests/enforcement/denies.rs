@@ -5,7 +5,8 @@ use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: a_denied_file_is_covered, a_denied_directory_is_covered, a_deny_holds_for_every_spelling,
+    Everyone: a_deny_below_a_linked_directory_holds,
+        a_denied_file_is_covered, a_denied_directory_is_covered, a_deny_holds_for_every_spelling,
         a_deny_beats_every_allow_in_any_order, a_deny_of_a_default_grant_holds, a_denied_link_covers_its_target,
         a_deny_cannot_be_moved_away, an_ancestor_of_a_deny_cannot_be_moved_away, deny_write_leaves_reading,
         deny_write_grants_no_read, deny_read_implies_deny_write, a_denied_directory_can_be_made_nowhere,
@@ -107,7 +108,10 @@ fn a_deny_of_a_default_grant_holds(f: &Fixture) -> Verdict {
     f.check(&Pair {
         flags: &["--deny-read=/etc/passwd,/usr/include"],
         allowed: &[&["read", "/etc/group"], &["list", "/usr/bin"]],
-        forbidden: &[(&["read", "/etc/passwd"], "EACCES|ENOENT"), (&["list", "/usr/include"], "EACCES|ENOENT")],
+        forbidden: &[
+            (&["read", "/etc/passwd"], "EACCES|ENOENT"),
+            (&["list", "/usr/include"], "EACCES|ENOENT"),
+        ],
     });
     Ok(())
 }
@@ -255,7 +259,10 @@ fn an_absent_deny_in_a_readable_tree_holds(f: &Fixture) -> Verdict {
     f.check(&Pair {
         flags: &["--deny-read=./later"],
         allowed: &[&["read", "readme.txt"]],
-        forbidden: &[(&["create", "later"], "EROFS|EACCES"), (&["unlink", "later"], "EROFS|EACCES|ENOENT|EBUSY")],
+        forbidden: &[
+            (&["create", "later"], "EROFS|EACCES"),
+            (&["unlink", "later"], "EROFS|EACCES|ENOENT|EBUSY"),
+        ],
     });
     // A file that comes into being on the host while the command runs is not readable either, or the run
     // was refused by name.
@@ -276,7 +283,9 @@ fn an_optional_absent_deny_is_accepted(f: &Fixture) -> Verdict {
 /// Patterns expanded once would miss what is created later, so they are not taken at all.
 fn patterns_are_refused(f: &Fixture) -> Verdict {
     project(f);
-    for flag in ["--deny-read=**/.env", "--deny-read=./*.pem", "--deny-write=src/*.c", "--deny-read=~/.ssh/id_*"] {
+    for flag in
+        ["--deny-read=**/.env", "--deny-read=./*.pem", "--deny-write=src/*.c", "--deny-read=~/.ssh/id_*"]
+    {
         let pattern = flag.rsplit('/').next().expect("a path");
         f.run(&["--allow-write=.", flag], &["/bin/true"]).assert_refused_with_hint(125, &[pattern]);
     }
@@ -301,7 +310,8 @@ fn an_empty_deny_is_refused(f: &Fixture) -> Verdict {
 fn denies_leave_no_ghost(f: &Fixture) -> Verdict {
     project(f);
     let before = f.names("project");
-    let flags = ["--allow-write=.", "--deny-read=./.env,./keys", "--deny-write=./src", "--deny-read=/etc/no-such"];
+    let flags =
+        ["--allow-write=.", "--deny-read=./.env,./keys", "--deny-write=./src", "--deny-read=/etc/no-such"];
     for _ in 0..3 {
         f.run(&flags, &["/bin/true"]).assert_code(0);
     }
@@ -324,5 +334,22 @@ fn two_hundred_denies(f: &Fixture) -> Verdict {
             (&["rename", "many/100", "many/moved"], "EBUSY"),
         ],
     });
+    Ok(())
+}
+
+/// The project is reached by a link, and the rule is written relative to it.
+fn a_deny_below_a_linked_directory_holds(f: &Fixture) -> Verdict {
+    project(f);
+    f.link("project", "alias");
+    let (real, linked) = (f.path("project/.env"), f.path("alias/.env"));
+    let deny = format!("--deny-read={linked}");
+    for flags in [["--allow-write=.", deny.as_str()], ["--allow-write=../alias", "--deny-read=../alias/.env"]]
+    {
+        f.check(&Pair {
+            flags: &flags,
+            allowed: &[&["read", "src/main.c"]],
+            forbidden: &[(&["read", &real], "EACCES"), (&["read", ".env"], "EACCES")],
+        });
+    }
     Ok(())
 }

@@ -30,7 +30,9 @@ impl Fixture {
 fn descriptors_above_two_are_closed(f: &Fixture) -> Verdict {
     let redirections = format!("7< {} 9< {}", f.path("outside/secret.txt"), f.path("outside"));
     let (inside, bare) = f.redirected(&redirections, &[], &["list-fds"]);
-    let numbers = |outcome: &Outcome| outcome.lines().iter().map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>();
+    let numbers = |outcome: &Outcome| {
+        outcome.lines().iter().map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>()
+    };
     assert_eq!(numbers(&inside).into_iter().flatten().collect::<Vec<_>>(), ["0", "1", "2"], "\n{inside}");
     assert!(numbers(&bare).contains(&Some("7".to_owned())), "\n{bare}");
     let (inside, bare) = f.redirected(&redirections, &[], &["read-fd", "7"]);
@@ -99,7 +101,12 @@ fn directory_is_no_way_out(f: &Fixture, fd: &str, flags: &[&str]) {
         let (inside, bare) = f.redirected(&redirections, flags, attempt);
         let verdict = inside.verdict();
         let refused = inside.code == Some(125) && inside.stderr.starts_with("zerobox: ");
-        assert!(refused || ["EACCES", "ENOENT", "EPERM", "EBADF", "ENOTDIR", "EROFS", "EXDEV"].contains(&verdict.as_str()), "{attempt:?}\n{inside}");
+        assert!(
+            refused
+                || ["EACCES", "ENOENT", "EPERM", "EBADF", "ENOTDIR", "EROFS", "EXDEV"]
+                    .contains(&verdict.as_str()),
+            "{attempt:?}\n{inside}"
+        );
         bare.assert_stdout("ok\n");
     }
 }

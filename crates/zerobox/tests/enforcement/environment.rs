@@ -25,7 +25,8 @@ impl Fixture {
 }
 
 fn the_default_is_short(f: &Fixture) -> Verdict {
-    let harmless = [("TZ", "UTC"), ("LC_ALL", "C"), ("NO_COLOR", "1"), ("EDITOR", "vi"), ("COLORTERM", "truecolor")];
+    let harmless =
+        [("TZ", "UTC"), ("LC_ALL", "C"), ("NO_COLOR", "1"), ("EDITOR", "vi"), ("COLORTERM", "truecolor")];
     let secret = [
         ("AWS_SECRET_ACCESS_KEY", TOKEN),
         ("GITHUB_TOKEN", TOKEN),
@@ -43,14 +44,20 @@ fn the_default_is_short(f: &Fixture) -> Verdict {
         assert!(lines.contains(&format!("{name}={value}")), "{name} should pass: {lines:?}");
     }
     for name in ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG"] {
-        assert!(lines.iter().any(|line| line.starts_with(&format!("{name}="))), "{name} should pass: {lines:?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with(&format!("{name}="))),
+            "{name} should pass: {lines:?}"
+        );
     }
     assert!(!lines.iter().any(|line| line.contains(TOKEN)), "{lines:?}");
     Ok(())
 }
 
 fn named_variables_pass(f: &Fixture) -> Verdict {
-    let lines = f.environment(&["--allow-env=A,B", "--allow-env=C"], &[("A", "1"), ("B", "2"), ("C", "3"), ("D", TOKEN)]);
+    let lines = f.environment(
+        &["--allow-env=A,B", "--allow-env=C"],
+        &[("A", "1"), ("B", "2"), ("C", "3"), ("D", TOKEN)],
+    );
     for line in ["A=1", "B=2", "C=3"] {
         assert!(lines.contains(&line.to_owned()), "{lines:?}");
     }
@@ -59,7 +66,10 @@ fn named_variables_pass(f: &Fixture) -> Verdict {
 }
 
 fn patterns_pass(f: &Fixture) -> Verdict {
-    let lines = f.environment(&["--allow-env=CI_*"], &[("CI_JOB", "1"), ("CI_", "2"), ("CIX", TOKEN), ("XCI_A", TOKEN)]);
+    let lines = f.environment(
+        &["--allow-env=CI_*"],
+        &[("CI_JOB", "1"), ("CI_", "2"), ("CIX", TOKEN), ("XCI_A", TOKEN)],
+    );
     assert!(lines.contains(&"CI_JOB=1".to_owned()) && lines.contains(&"CI_=2".to_owned()), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains(TOKEN)), "{lines:?}");
     Ok(())
@@ -79,7 +89,8 @@ fn an_empty_list_passes_nothing(f: &Fixture) -> Verdict {
 }
 
 fn set_variables_are_set(f: &Fixture) -> Verdict {
-    let mut command = f.zerobox(&["--env", "MODE=test", "--env=EMPTY=", "--env", "EQUALS=a=b"], &["/usr/bin/env"]);
+    let mut command =
+        f.zerobox(&["--env", "MODE=test", "--env=EMPTY=", "--env", "EQUALS=a=b"], &["/usr/bin/env"]);
     let lines = outcome::run(command.env("MODE", "outer"), LIMIT).lines();
     for line in ["MODE=test", "EMPTY=", "EQUALS=a=b"] {
         assert!(lines.contains(&line.to_owned()), "{lines:?}");
@@ -108,8 +119,20 @@ fn a_deny_wins_on_every_route(f: &Fixture) -> Verdict {
 }
 
 const LOADERS: &[&str] = &[
-    "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "NODE_OPTIONS", "PYTHONSTARTUP", "PERL5OPT",
-    "RUBYOPT", "GIT_SSH_COMMAND", "BASH_ENV", "ENV", "PROMPT_COMMAND", "JAVA_TOOL_OPTIONS", "GIT_CONFIG_COUNT",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "DYLD_INSERT_LIBRARIES",
+    "NODE_OPTIONS",
+    "PYTHONSTARTUP",
+    "PERL5OPT",
+    "RUBYOPT",
+    "GIT_SSH_COMMAND",
+    "BASH_ENV",
+    "ENV",
+    "PROMPT_COMMAND",
+    "JAVA_TOOL_OPTIONS",
+    "GIT_CONFIG_COUNT",
 ];
 
 fn variables_that_load_code_pass_only_by_name(f: &Fixture) -> Verdict {
@@ -121,7 +144,10 @@ fn variables_that_load_code_pass_only_by_name(f: &Fixture) -> Verdict {
         }
     }
     let lines = f.environment(&["--allow-env=NODE_OPTIONS,BASH_ENV"], &set);
-    assert!(lines.contains(&"NODE_OPTIONS=".to_owned()) && lines.contains(&"BASH_ENV=".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"NODE_OPTIONS=".to_owned()) && lines.contains(&"BASH_ENV=".to_owned()),
+        "{lines:?}"
+    );
     Ok(())
 }
 

@@ -22,7 +22,9 @@ fn codes_pass_through(f: &Fixture) -> Verdict {
 
 /// Peers were seen to report 1.
 fn deaths_by_signal_are_told(f: &Fixture) -> Verdict {
-    for (name, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("ABRT", 6), ("KILL", 9), ("SEGV", 11), ("TERM", 15)] {
+    for (name, number) in
+        [("HUP", 1), ("INT", 2), ("QUIT", 3), ("ABRT", 6), ("KILL", 9), ("SEGV", 11), ("TERM", 15)]
+    {
         let outcome = f.sh(&[], &format!("kill -{name} $$; sleep 5"));
         outcome.assert_code(128 + number);
         assert!(!outcome.signalled && outcome.took < Duration::from_secs(4), "\n{outcome}");
@@ -58,7 +60,10 @@ fn what_cannot_run_is_126(f: &Fixture) -> Verdict {
 fn commands_are_found_by_path_and_name(f: &Fixture) -> Verdict {
     f.write_script("project/greet", "#!/bin/sh\necho greet \"$0\" \"$@\"\n");
     let outcome = f.run(&[], &["./greet", "a", "--b", "-c"]);
-    assert!(outcome.text().starts_with("greet ") && outcome.text().ends_with("/greet a --b -c\n"), "\n{outcome}");
+    assert!(
+        outcome.text().starts_with("greet ") && outcome.text().ends_with("/greet a --b -c\n"),
+        "\n{outcome}"
+    );
     f.run(&[], &[&f.path("project/greet")]).assert_code(0);
     f.run(&[], &["true"]).assert_code(0);
     // A name without a slash is looked up on PATH only.

@@ -266,7 +266,8 @@ fn set_user_id_programs_gain_nothing(f: &Fixture) -> Verdict {
 
 fn a_symlinked_project_works(f: &Fixture) -> Verdict {
     f.link("project", "alias");
-    let mut command = f.zerobox(&["--allow-write=."], &["/bin/sh", "-c", "cat readme.txt && touch made && pwd"]);
+    let mut command =
+        f.zerobox(&["--allow-write=."], &["/bin/sh", "-c", "cat readme.txt && touch made && pwd"]);
     command.current_dir(f.root.join("alias")).env("PWD", f.root.join("alias"));
     let outcome = crate::outcome::run(&mut command, crate::fixture::LIMIT);
     outcome.assert_code(0);
@@ -307,7 +308,10 @@ fn system_directories_are_not_writable(f: &Fixture) -> Verdict {
 fn secrets_of_etc_are_not_there(f: &Fixture) -> Verdict {
     f.check(&Pair {
         allowed: &[&["read", "/etc/passwd"]],
-        forbidden: &[(&["read", "/etc/shadow"], "ENOENT|EACCES"), (&["read", "/etc/gshadow"], "ENOENT|EACCES")],
+        forbidden: &[
+            (&["read", "/etc/shadow"], "ENOENT|EACCES"),
+            (&["read", "/etc/gshadow"], "ENOENT|EACCES"),
+        ],
         ..Pair::default()
     });
     Ok(())
@@ -367,7 +371,10 @@ fn a_grant_of_everything_reads_outside(f: &Fixture) -> Verdict {
         f.check(&Pair {
             flags: &[flag],
             allowed: &[&["read", &secret]],
-            forbidden: &[(&["write", &secret], "EROFS"), (&["create", &format!("{new}{}", flag.len())], "EROFS")],
+            forbidden: &[
+                (&["write", &secret], "EROFS"),
+                (&["create", &format!("{new}{}", flag.len())], "EROFS"),
+            ],
         });
     }
     f.inside(&["--allow-write"], &["create", &new]).assert_stdout("ok\n");

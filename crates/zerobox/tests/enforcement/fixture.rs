@@ -30,7 +30,8 @@ impl Fixture {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("zb{}t{number}", std::process::id());
         let root = tools.root().join(format!("{number}-{}", name.rsplit("::").next().unwrap_or(name)));
-        let fixture = Self { identity, tools, project: root.join("project"), home: root.join("home"), root, unique };
+        let fixture =
+            Self { identity, tools, project: root.join("project"), home: root.join("home"), root, unique };
         for directory in [&fixture.root, &fixture.project, &fixture.home] {
             fixture.make_directory(directory);
         }
@@ -87,8 +88,9 @@ impl Fixture {
     /// The names in a directory below the root, sorted.
     pub fn names(&self, name: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(name)).expect("a directory");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -140,7 +142,10 @@ impl Fixture {
     /// A shell script without the sandbox; `$ZEROBOX` and `$PROBE` are the programs.
     pub fn host_sh(&self, script: &str) -> Command {
         let mut shell = self.command("/bin/sh");
-        shell.args(["-c", script]).env("ZEROBOX", &self.tools.zerobox).env("PROBE", self.project.join("probe"));
+        shell
+            .args(["-c", script])
+            .env("ZEROBOX", &self.tools.zerobox)
+            .env("PROBE", self.project.join("probe"));
         shell
     }
 
@@ -152,7 +157,8 @@ impl Fixture {
     pub fn victim(&self) -> Victim {
         let (helper, first) = self.helper(&["victim"]);
         let words: Vec<_> = first.split_whitespace().map(str::to_owned).collect();
-        let [pid, address, segment] = words.try_into().unwrap_or_else(|words| panic!("victim said {words:?}"));
+        let [pid, address, segment] =
+            words.try_into().unwrap_or_else(|words| panic!("victim said {words:?}"));
         Victim { pid, address, segment, _helper: helper }
     }
 
@@ -165,7 +171,8 @@ impl Fixture {
 
     fn helper(&self, args: &[&str]) -> (Helper, String) {
         let mut command = self.command(self.tools.probe.to_str().expect("UTF-8"));
-        let mut child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the probe runs");
+        let mut child =
+            command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the probe runs");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let mut stdout = BufReader::new(child.stdout.take().expect("piped above"));
         let mut first = String::new();

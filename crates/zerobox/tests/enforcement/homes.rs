@@ -6,7 +6,8 @@ use crate::outcome;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: the_home_is_not_there, the_home_is_writable_and_gone_afterwards, what_was_dropped_is_reported,
+    Everyone: odd_homes_do_no_harm,
+        the_home_is_not_there, the_home_is_writable_and_gone_afterwards, what_was_dropped_is_reported,
         a_granted_part_of_the_home_is_kept, scratch_is_private_and_gone_afterwards, scratch_is_shared_between_processes,
         share_tmp_shows_the_hosts, the_home_as_working_directory_is_not_granted, the_root_as_working_directory,
         the_parent_of_the_home_as_working_directory, toolchains_on_the_path_are_readable,
@@ -17,7 +18,11 @@ fn the_home_is_not_there(f: &Fixture) -> Verdict {
     let (key, dir) = (f.path("home/.ssh/id_ed25519"), f.path("home/.ssh"));
     f.check(&Pair {
         allowed: &[&["list", &f.path("home")]],
-        forbidden: &[(&["read", &key], "ENOENT"), (&["list", &dir], "ENOENT"), (&["create", &f.path("home/.ssh/config")], "ENOENT")],
+        forbidden: &[
+            (&["read", &key], "ENOENT"),
+            (&["list", &dir], "ENOENT"),
+            (&["create", &f.path("home/.ssh/config")], "ENOENT"),
+        ],
         ..Pair::default()
     });
     f.sh(&[], "ls -A $HOME").assert_stdout("");
@@ -25,7 +30,8 @@ fn the_home_is_not_there(f: &Fixture) -> Verdict {
 }
 
 fn the_home_is_writable_and_gone_afterwards(f: &Fixture) -> Verdict {
-    let script = "mkdir -p $HOME/.cache/x && echo cached > $HOME/.cache/x/f && cat $HOME/.cache/x/f && echo $HOME";
+    let script =
+        "mkdir -p $HOME/.cache/x && echo cached > $HOME/.cache/x/f && cat $HOME/.cache/x/f && echo $HOME";
     f.sh(&[], script).assert_code(0).assert_stdout(&format!("cached\n{}\n", f.path("home")));
     assert_eq!(f.names("home"), [".ssh"]);
     f.sh(&[], "ls -A $HOME").assert_stdout("");
@@ -88,7 +94,8 @@ fn scratch_is_private_and_gone_afterwards(f: &Fixture) -> Verdict {
 }
 
 fn scratch_is_shared_between_processes(f: &Fixture) -> Verdict {
-    f.sh(&[], "(echo one > /tmp/f) & wait; cat /tmp/f; mktemp > /dev/null && echo made").assert_stdout("one\nmade\n");
+    f.sh(&[], "(echo one > /tmp/f) & wait; cat /tmp/f; mktemp > /dev/null && echo made")
+        .assert_stdout("one\nmade\n");
     Ok(())
 }
 
@@ -113,7 +120,8 @@ fn the_home_as_working_directory_is_not_granted(f: &Fixture) -> Verdict {
 }
 
 fn the_root_as_working_directory(f: &Fixture) -> Verdict {
-    let script = format!("cat {} || cat {}; pwd", f.path("outside/secret.txt"), f.path("home/.ssh/id_ed25519"));
+    let script =
+        format!("cat {} || cat {}; pwd", f.path("outside/secret.txt"), f.path("home/.ssh/id_ed25519"));
     let mut command = f.zerobox(&[], &["/bin/sh", "-c", &script]);
     outcome::run(command.current_dir("/"), LIMIT).assert_stdout("/\n").assert_stderr_has("--allow-read=/");
     Ok(())
@@ -130,7 +138,8 @@ fn toolchains_on_the_path_are_readable(f: &Fixture) -> Verdict {
     f.write_script("home/.cargo/bin/tool", "#!/bin/sh\necho tool\n");
     f.write("home/.rustup/settings.toml", "x\n");
     let path = format!("{}:{}", f.path("home/.cargo/bin"), crate::fixture::PATH);
-    let mut command = f.zerobox(&[], &["/bin/sh", "-c", "tool && cat ~/.rustup/settings.toml; touch ~/.cargo/x"]);
+    let mut command =
+        f.zerobox(&[], &["/bin/sh", "-c", "tool && cat ~/.rustup/settings.toml; touch ~/.cargo/x"]);
     let outcome = outcome::run(command.env("PATH", &path), LIMIT);
     outcome.assert_stdout("tool\nx\n");
     assert!(!f.exists("home/.cargo/x"), "a toolchain is not writable");
@@ -178,5 +187,20 @@ fn no_home_at_all(f: &Fixture) -> Verdict {
     let mut command = f.zerobox(&[], &["/bin/cat", "readme.txt"]);
     let outcome = outcome::run(command.env_clear(), LIMIT);
     outcome.assert_code(0).assert_stdout("readme\n");
+    Ok(())
+}
+
+/// A home that is not there, is relative, is empty or is everything: the command runs or zerobox says why not.
+fn odd_homes_do_no_harm(f: &Fixture) -> Verdict {
+    let secret = f.path("outside/secret.txt");
+    for home in ["/no/such/home", "relative", "", "/", "/usr", "/etc/passwd", "/proc", "/dev/shm", "/tmp"] {
+        let mut command = f.zerobox(&[], &["/bin/sh", "-c", &format!("cat readme.txt; cat {secret}")]);
+        let outcome = outcome::run(command.env("HOME", home), LIMIT);
+        if outcome.code == Some(125) {
+            outcome.assert_refused(125, &[]);
+        } else {
+            outcome.assert_stdout("readme\n");
+        }
+    }
     Ok(())
 }

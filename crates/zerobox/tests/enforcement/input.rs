@@ -7,7 +7,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 pub const CASES: &[Case] = cases![
-    Everyone: unknown_flags_are_refused, malformed_values_are_refused, missing_allow_paths_are_refused,
+    Everyone: a_working_directory_that_is_gone_is_refused,
+        unknown_flags_are_refused, malformed_values_are_refused, missing_allow_paths_are_refused,
         contradictions_name_both, no_command_is_refused, a_working_directory_that_is_hidden_is_refused,
         lists_never_swallow_the_command, names_may_be_any_bytes, special_files_are_refused_in_grants,
         garbage_never_panics, the_command_keeps_its_flags, escapes_are_not_shown_raw, repeated_flags_add_up,
@@ -125,14 +126,17 @@ fn names_may_be_any_bytes(f: &Fixture) -> Verdict {
     let outcome = outcome::run(command.arg(flag).args(["--", "cat"]).arg(f.root.join(name)), LIMIT);
     outcome.assert_code(0).assert_stdout("raw\n");
     let mut command = f.command(f.tools.zerobox.to_str().expect("UTF-8"));
-    let outcome = outcome::run(command.arg(OsStr::from_bytes(b"--allow-read=/\xff")).args(["--", "true"]), LIMIT);
+    let outcome =
+        outcome::run(command.arg(OsStr::from_bytes(b"--allow-read=/\xff")).args(["--", "true"]), LIMIT);
     outcome.assert_refused(125, &[]);
     Ok(())
 }
 
 /// The sandbox has a `/proc` and a `/dev` of its own.
 fn special_files_are_refused_in_grants(f: &Fixture) -> Verdict {
-    for flag in ["--allow-write=/proc", "--allow-write=/proc/self/mem", "--allow-write=/sys", "--allow-write=/dev"] {
+    for flag in
+        ["--allow-write=/proc", "--allow-write=/proc/self/mem", "--allow-write=/sys", "--allow-write=/dev"]
+    {
         refused(f, &[flag], &[flag.split('=').next_back().expect("a path")], false);
     }
     Ok(())
@@ -141,10 +145,42 @@ fn special_files_are_refused_in_grants(f: &Fixture) -> Verdict {
 fn garbage_never_panics(f: &Fixture) -> Verdict {
     let long = "x".repeat(5000);
     let words = [
-        "", "-", "--", "---", "=", "--=", "--allow-read=,,,", "--allow-read==", "--allow-write=?", "--allow-read=~nobody",
-        "--deny-read=/", "--deny-read=?", "--deny-env=,", "--deny-env==", "--allow-env=A=B", "--env", "--env=", "-C", "-C=",
-        "--cwd=", "--timeout", "--memory=١", "--pids=+5", "--keep-fd=", "--keep-fd=99999999999", "--dry-run=xml", "--allow-socket=",
-        "--allow-read=\u{1b}[31m", "--allow-read=a\nb", "-AA", "-A=1", "--allow-all=x", "-CC", "--private-tmp=1", "@file", long.as_str(),
+        "",
+        "-",
+        "--",
+        "---",
+        "=",
+        "--=",
+        "--allow-read=,,,",
+        "--allow-read==",
+        "--allow-write=?",
+        "--allow-read=~nobody",
+        "--deny-read=/",
+        "--deny-read=?",
+        "--deny-env=,",
+        "--deny-env==",
+        "--allow-env=A=B",
+        "--env",
+        "--env=",
+        "-C",
+        "-C=",
+        "--cwd=",
+        "--timeout",
+        "--memory=١",
+        "--pids=+5",
+        "--keep-fd=",
+        "--keep-fd=99999999999",
+        "--dry-run=xml",
+        "--allow-socket=",
+        "--allow-read=\u{1b}[31m",
+        "--allow-read=a\nb",
+        "-AA",
+        "-A=1",
+        "--allow-all=x",
+        "-CC",
+        "--private-tmp=1",
+        "@file",
+        long.as_str(),
     ];
     for word in words {
         for flags in [[word].as_slice(), &["--dry-run", word]] {
@@ -157,7 +193,8 @@ fn garbage_never_panics(f: &Fixture) -> Verdict {
 }
 
 fn the_command_keeps_its_flags(f: &Fixture) -> Verdict {
-    f.run(&[], &["/bin/echo", "--allow-write", "--help", "-A", "--"]).assert_stdout("--allow-write --help -A --\n");
+    f.run(&[], &["/bin/echo", "--allow-write", "--help", "-A", "--"])
+        .assert_stdout("--allow-write --help -A --\n");
     let zerobox = f.tools.zerobox.to_str().expect("UTF-8");
     let outcome = outcome::run(f.command(zerobox).args(["--quiet", "echo", "words", "--help"]), LIMIT);
     outcome.assert_code(0).assert_stdout("words --help\n");
@@ -167,11 +204,16 @@ fn the_command_keeps_its_flags(f: &Fixture) -> Verdict {
 /// CVE-2023-28101: codes for the terminal in a name hid what was shown.
 fn escapes_are_not_shown_raw(f: &Fixture) -> Verdict {
     f.write("project/a\u{1b}[2Jb", "x\n");
-    for flags in [["--allow-read=./\u{1b}[2Jmissing"].as_slice(), &["--dry-run", "--allow-read=./a\u{1b}[2Jb"], &["--\u{1b}[2J"]] {
+    for flags in [
+        ["--allow-read=./\u{1b}[2Jmissing"].as_slice(),
+        &["--dry-run", "--allow-read=./a\u{1b}[2Jb"],
+        &["--\u{1b}[2J"],
+    ] {
         let outcome = f.run(flags, &["/bin/true"]);
         assert!(!outcome.stderr.contains('\u{1b}') && !outcome.text().contains('\u{1b}'), "\n{outcome}");
     }
-    let outcome = f.sh(&[], "mkdir -p \"$HOME/$(printf 'x\\033[2Jx')\" && touch \"$HOME/$(printf 'x\\033[2Jx')/f\"");
+    let outcome =
+        f.sh(&[], "mkdir -p \"$HOME/$(printf 'x\\033[2Jx')\" && touch \"$HOME/$(printf 'x\\033[2Jx')/f\"");
     assert!(!outcome.stderr.contains('\u{1b}'), "\n{outcome}");
     Ok(())
 }
@@ -186,5 +228,11 @@ fn repeated_flags_add_up(f: &Fixture) -> Verdict {
 fn long_arguments_pass(f: &Fixture) -> Verdict {
     let long = "x".repeat(120_000);
     f.run(&[], &["/bin/sh", "-c", "echo ${#1}", "sh", &long]).assert_code(0).assert_stdout("120000\n");
+    Ok(())
+}
+
+fn a_working_directory_that_is_gone_is_refused(f: &Fixture) -> Verdict {
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$ZEROBOX\" -- sh -c 'echo started'";
+    outcome::run(&mut f.host_sh(script), LIMIT).assert_refused(125, &[]);
     Ok(())
 }

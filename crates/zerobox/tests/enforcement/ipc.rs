@@ -27,12 +27,14 @@ fn keys_of_the_host_find_nothing(f: &Fixture) -> Verdict {
         let id = made.text().rsplit(' ').next().unwrap_or_default().trim().to_owned();
         (made.code == Some(0)).then_some(id)
     };
-    let (Some(shm), Some(queue), Some(semaphore)) = (make(&["-M", "64"]), make(&["-Q"]), make(&["-S", "1"])) else {
+    let (Some(shm), Some(queue), Some(semaphore)) = (make(&["-M", "64"]), make(&["-Q"]), make(&["-S", "1"]))
+    else {
         return Err(Skip::because("ipcmk is not here"));
     };
     let key = |listing: &str, id: &str| {
         let text = std::fs::read_to_string(format!("/proc/sysvipc/{listing}")).expect("proc");
-        let row = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row[1] == id);
+        let row =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row[1] == id);
         row.expect("just made")[0].to_owned()
     };
     let (shm_key, queue_key, semaphore_key) = (key("shm", &shm), key("msg", &queue), key("sem", &semaphore));

@@ -20,7 +20,10 @@ fn daemons_end_with_the_command(f: &Fixture) -> Verdict {
     let outcome = f.sh(&[], &script);
     outcome.assert_code(5).assert_stdout("started\n");
     assert!(outcome.took < Duration::from_secs(3), "the end of the command is the end of the run\n{outcome}");
-    assert!(eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()), "a daemon is left");
+    assert!(
+        eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()),
+        "a daemon is left"
+    );
 
     let mut bare = f.host_sh(&script);
     crate::outcome::run(&mut bare, LIMIT).assert_code(5);
@@ -56,7 +59,8 @@ fn no_file_is_left(f: &Fixture) -> Verdict {
     f.write("project/.git/config", "[core]\n");
     f.write("project/keys/key.pem", "x\n");
     let listing = || {
-        let names = ["project", "project/.git", "project/keys", "home", "outside", "."].map(|name| f.names(name));
+        let names =
+            ["project", "project/.git", "project/keys", "home", "outside", "."].map(|name| f.names(name));
         names.concat()
     };
     let before = listing();
@@ -81,7 +85,8 @@ fn no_mount_is_left(f: &Fixture) -> Verdict {
         table.lines().filter(|line| line.contains(&root) || line.contains("zerobox")).count()
     };
     let before = mounts();
-    let running = f.start(&["--allow-write=.", "--deny-read=./readme.txt"], &["/bin/sh", "-c", "echo ready; sleep 0.3"]);
+    let running = f
+        .start(&["--allow-write=.", "--deny-read=./readme.txt"], &["/bin/sh", "-c", "echo ready; sleep 0.3"]);
     let mut running = running;
     running.expect("ready");
     assert_eq!(mounts(), before, "while it runs");
@@ -117,7 +122,8 @@ fn ghosts_of_protected_files_do_not_appear(f: &Fixture) -> Verdict {
 
 fn zombies_are_not_left(f: &Fixture) -> Verdict {
     f.sh(&[], "sleep 0.05 & sleep 0.05 & exit 0").assert_code(0);
-    let mut running = f.start(&[], &["/bin/sh", "-c", "(sleep 0.05 &); (sleep 0.05 &); echo ready; sleep 0.5"]);
+    let mut running =
+        f.start(&[], &["/bin/sh", "-c", "(sleep 0.05 &); (sleep 0.05 &); echo ready; sleep 0.5"]);
     running.expect("ready\n");
     std::thread::sleep(Duration::from_millis(300));
     let processes = std::fs::read_dir("/proc").expect("proc").filter_map(Result::ok);
@@ -144,7 +150,10 @@ fn many_runs_in_a_row(f: &Fixture) -> Verdict {
 /// CVE-2026-46406: a fixed path in a shared folder. Nothing of ours is written to it at all.
 fn the_temporary_folder_is_left_alone(f: &Fixture) -> Verdict {
     f.mkdir("tmp");
-    let mut command = f.zerobox(&["--allow-write=.", "--deny-read=./readme.txt"], &["/bin/sh", "-c", "echo ready; sleep 0.3"]);
+    let mut command = f.zerobox(
+        &["--allow-write=.", "--deny-read=./readme.txt"],
+        &["/bin/sh", "-c", "echo ready; sleep 0.3"],
+    );
     let mut running = Running::start(command.env("TMPDIR", f.root.join("tmp")));
     running.expect("ready");
     assert_eq!(f.names("tmp"), [""; 0], "while it runs");

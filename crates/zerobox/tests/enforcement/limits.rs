@@ -7,7 +7,7 @@ use crate::pair::Pair;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = cases![
-    User: a_fork_bomb_is_stopped, a_fork_bomb_of_orphans_is_stopped;
+    User: a_fork_bomb_is_stopped, processes_outside_do_not_count, a_fork_bomb_of_orphans_is_stopped;
     Root: a_fork_bomb_of_root_is_stopped_or_refused;
     Everyone: a_memory_bomb_is_stopped, a_memory_bomb_of_many_is_stopped_in_strict_mode, processor_time_is_held_or_told,
         the_time_limit_ends_everything, the_time_limit_ends_what_ignores_signals, a_command_in_time_is_not_touched,
@@ -171,5 +171,12 @@ fn limits_cannot_be_raised(f: &Fixture) -> Verdict {
     outcome.assert_stdout("50\n");
     let outside = outcome::run(&mut f.host_sh("ulimit -n 256 && ulimit -n"), LIMIT);
     outside.assert_stdout("256\n");
+    Ok(())
+}
+
+/// RLIMIT_NPROC counts all processes of a user; a desktop has hundreds.
+fn processes_outside_do_not_count(f: &Fixture) -> Verdict {
+    let script = "for n in $(seq 60); do sleep 4 & done; \"$ZEROBOX\" --pids=20 -- \"$PROBE\" fork-bomb 8";
+    outcome::run(&mut f.host_sh(script), LIMIT).assert_stdout("ok\n");
     Ok(())
 }

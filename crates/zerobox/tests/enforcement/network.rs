@@ -26,7 +26,13 @@ fn the_hosts_loopback_is_out_of_reach(f: &Fixture) -> Verdict {
 
 /// Without a network of its own this machine may not reach them either, so there is no second half.
 fn addresses_outside_are_out_of_reach(f: &Fixture) -> Verdict {
-    for (address, port) in [("192.0.2.1", "80"), ("8.8.8.8", "53"), ("169.254.169.254", "80"), ("10.0.0.1", "22"), ("2001:db8::1", "80")] {
+    for (address, port) in [
+        ("192.0.2.1", "80"),
+        ("8.8.8.8", "53"),
+        ("169.254.169.254", "80"),
+        ("10.0.0.1", "22"),
+        ("2001:db8::1", "80"),
+    ] {
         let outcome = f.inside(&["--allow-write=."], &["tcp-connect", address, port]);
         let unreachable = ["ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EACCES", "EPERM", "EADDRNOTAVAIL"];
         assert!(unreachable.contains(&outcome.verdict().as_str()), "{address}\n{outcome}");
@@ -48,7 +54,8 @@ fn an_own_loopback_works(f: &Fixture) -> Verdict {
 fn only_the_loopback_is_visible(f: &Fixture) -> Verdict {
     let outcome = f.inside(&[], &["interfaces"]);
     assert!(outcome.lines().iter().all(|name| name == "lo") && outcome.code == Some(0), "\n{outcome}");
-    let outcome = f.sh(&["--allow-read"], "tail -n +3 /proc/net/dev | cut -d: -f1; ls /sys/class/net 2>/dev/null");
+    let outcome =
+        f.sh(&["--allow-read"], "tail -n +3 /proc/net/dev | cut -d: -f1; ls /sys/class/net 2>/dev/null");
     assert!(outcome.lines().iter().all(|name| name.trim() == "lo"), "\n{outcome}");
     Ok(())
 }
@@ -105,7 +112,8 @@ fn the_network_flag_of_the_next_version_is_refused(f: &Fixture) -> Verdict {
 
 /// CVE-2025-55284: data left through the names that were looked up.
 fn names_are_not_looked_up(f: &Fixture) -> Verdict {
-    let outcome = f.sh(&[], "getent hosts secret.example.com; echo $?; getent hosts localhost > /dev/null; echo $?");
+    let outcome =
+        f.sh(&[], "getent hosts secret.example.com; echo $?; getent hosts localhost > /dev/null; echo $?");
     let lines = outcome.lines();
     assert!(lines.len() == 2 && lines[0] != "0" && lines[1] == "0", "\n{outcome}");
     Ok(())

@@ -71,9 +71,12 @@ impl Running {
                 Ok(bytes) => self.seen.extend(bytes),
                 Err(_) => {
                     let command = self.command.clone();
-                    let (seen, errors) = (String::from_utf8_lossy(&self.seen).into_owned(), drained(&self.stderr));
+                    let (seen, errors) =
+                        (String::from_utf8_lossy(&self.seen).into_owned(), drained(&self.stderr));
                     self.kill_group();
-                    panic!("`{text}` did not appear\n  command: {command}\n  stdout: {seen}\n  stderr: {errors}");
+                    panic!(
+                        "`{text}` did not appear\n  command: {command}\n  stdout: {seen}\n  stderr: {errors}"
+                    );
                 }
             }
         }

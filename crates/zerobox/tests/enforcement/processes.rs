@@ -106,11 +106,13 @@ fn own_children_can_be_traced(f: &Fixture) -> Verdict {
 }
 
 /// User, mount, pid, network, IPC, UTS, cgroup and time namespaces.
-const NAMESPACES: &[&str] = &["0x20000", "0x20000000", "0x40000000", "0x8000000", "0x4000000", "0x2000000", "0x80"];
+const NAMESPACES: &[&str] =
+    &["0x20000", "0x20000000", "0x40000000", "0x8000000", "0x4000000", "0x2000000", "0x80"];
 
 fn new_namespaces_are_refused(f: &Fixture) -> Verdict {
     let unshare: Vec<_> = NAMESPACES.iter().map(|flag| ["unshare", *flag]).collect();
-    let mut forbidden: Vec<(&[&str], &str)> = unshare.iter().map(|attempt| (attempt.as_slice(), "EPERM")).collect();
+    let mut forbidden: Vec<(&[&str], &str)> =
+        unshare.iter().map(|attempt| (attempt.as_slice(), "EPERM")).collect();
     forbidden.extend([
         (["unshare-user"].as_slice(), "EPERM"),
         (&["clone-user"], "EPERM"),
@@ -136,14 +138,17 @@ fn the_host_name_cannot_be_changed(f: &Fixture) -> Verdict {
 const SETS: &[&str] = &["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 
 fn every_capability_is_gone(f: &Fixture) -> Verdict {
-    let outcome = f.inside(&[], &[&["status", "NoNewPrivs", "Seccomp"], SETS].concat());
+    let outcome = f.inside(&[], &[&["status", "self", "NoNewPrivs", "Seccomp"], SETS].concat());
     let lines = outcome.lines();
     for set in SETS {
         assert!(lines.contains(&format!("{set}:\t0000000000000000")), "{set}\n{outcome}");
     }
-    assert!(lines.contains(&"NoNewPrivs:\t1".to_owned()) && lines.contains(&"Seccomp:\t2".to_owned()), "\n{outcome}");
+    assert!(
+        lines.contains(&"NoNewPrivs:\t1".to_owned()) && lines.contains(&"Seccomp:\t2".to_owned()),
+        "\n{outcome}"
+    );
     if f.identity.is_root() {
-        let bare = f.outside(&["status", "CapEff"]);
+        let bare = f.outside(&["status", "self", "CapEff"]);
         assert!(!bare.text().contains("CapEff:\t0000000000000000"), "root has capabilities outside\n{bare}");
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::path::Path;
 
 pub const CASES: &[Case] = cases![
     Everyone: proc_root_leads_nowhere_else, files_of_other_processes_are_not_there, the_init_shows_nothing,
+        the_init_is_small_before_the_command_starts,
         devices_are_the_harmless_ones, devices_of_the_host_are_not_there, a_grant_of_everything_has_no_special_files,
         settings_of_an_own_network_are_not_writable, proc_lists_only_the_inside, kernel_secrets_are_closed;
     Root: settings_of_the_kernel_are_not_writable;
@@ -49,6 +50,24 @@ fn files_of_other_processes_are_not_there(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+/// What the init needed for the start it has given up before the command runs, not a moment later. The whole of
+/// its rights from then on is to look into the command's processes (CAP_SYS_PTRACE) for the mediation of sockets.
+fn the_init_is_small_before_the_command_starts(f: &Fixture) -> Verdict {
+    for _ in 0..60 {
+        let outcome = f.inside(&[], &["status", "1", "CapPrm", "CapEff"]);
+        let small = ["0000000000000000", "0000000000080000"];
+        assert!(
+            outcome.lines().iter().all(|line| small.iter().any(|set| line.ends_with(set))),
+            "\n{outcome}"
+        );
+        if !f.identity.is_root() {
+            let outcome = f.inside(&[], &["list", "/proc/1/fd"]);
+            assert_eq!(outcome.verdict(), "EACCES", "\n{outcome}");
+        }
+    }
+    Ok(())
+}
+
 /// The init of the sandbox has seen more than the command may. bubblewrap's shows its descriptors.
 fn the_init_shows_nothing(f: &Fixture) -> Verdict {
     let secret = f.path("outside/secret.txt");
@@ -57,7 +76,7 @@ fn the_init_shows_nothing(f: &Fixture) -> Verdict {
         ["read", "/proc/1/mem"],
         ["read", "/proc/1/environ"],
         ["read", "/proc/1/maps"],
-        ["list", "/proc/1/fd"],
+        ["readlink", "/proc/1/fd/0"],
         ["list", "/proc/1/map_files"],
         ["readlink", "/proc/1/exe"],
         ["readlink", "/proc/1/cwd"],
@@ -68,7 +87,10 @@ fn the_init_shows_nothing(f: &Fixture) -> Verdict {
     ] {
         let outcome = f.inside(&["--allow-write=."], &attempt);
         let verdict = outcome.verdict();
-        assert!(["EACCES", "EPERM", "ENOENT", "EIO", "ENOSYS"].contains(&verdict.as_str()), "{attempt:?}\n{outcome}");
+        assert!(
+            ["EACCES", "EPERM", "ENOENT", "EIO", "ENOSYS"].contains(&verdict.as_str()),
+            "{attempt:?}\n{outcome}"
+        );
     }
     f.inside(&[], &["list", "/proc/1"]).assert_stdout("ok\n");
     Ok(())
@@ -86,9 +108,29 @@ fn devices_are_the_harmless_ones(f: &Fixture) -> Verdict {
 }
 
 const HOST_DEVICES: &[&str] = &[
-    "/dev/kmsg", "/dev/mem", "/dev/port", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/fuse", "/dev/kvm",
-    "/dev/loop-control", "/dev/net/tun", "/dev/hpet", "/dev/ttyS0", "/dev/tty0", "/dev/tty1", "/dev/vsock",
-    "/dev/uinput", "/dev/input", "/dev/snd", "/dev/dri", "/dev/mapper/control", "/dev/vhost-net", "/dev/userfaultfd", "/dev/vcsa",
+    "/dev/kmsg",
+    "/dev/mem",
+    "/dev/port",
+    "/dev/vda",
+    "/dev/sda",
+    "/dev/nvme0n1",
+    "/dev/fuse",
+    "/dev/kvm",
+    "/dev/loop-control",
+    "/dev/net/tun",
+    "/dev/hpet",
+    "/dev/ttyS0",
+    "/dev/tty0",
+    "/dev/tty1",
+    "/dev/vsock",
+    "/dev/uinput",
+    "/dev/input",
+    "/dev/snd",
+    "/dev/dri",
+    "/dev/mapper/control",
+    "/dev/vhost-net",
+    "/dev/userfaultfd",
+    "/dev/vcsa",
 ];
 
 fn devices_of_the_host_are_not_there(f: &Fixture) -> Verdict {
@@ -111,9 +153,17 @@ fn devices_of_the_host_are_not_there(f: &Fixture) -> Verdict {
 fn a_grant_of_everything_has_no_special_files(f: &Fixture) -> Verdict {
     let flags = ["--allow-write=/"];
     f.inside(&flags, &["create", &f.path("outside/made")]).assert_stdout("ok\n");
-    for setting in ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/power/state", "/proc/sys/vm/drop_caches"] {
+    for setting in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+        "/sys/power/state",
+        "/proc/sys/vm/drop_caches",
+    ] {
         let outcome = f.inside(&flags, &["open-write", setting]);
-        assert!(["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&outcome.verdict().as_str()), "{setting}\n{outcome}");
+        assert!(
+            ["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&outcome.verdict().as_str()),
+            "{setting}\n{outcome}"
+        );
     }
     Ok(())
 }
@@ -141,10 +191,16 @@ fn settings_of_the_kernel_are_not_writable(f: &Fixture) -> Verdict {
         for attempt in &attempts {
             let outcome = f.inside(flags, attempt);
             let verdict = outcome.verdict();
-            assert!(["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&verdict.as_str()), "{attempt:?}\n{outcome}");
+            assert!(
+                ["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&verdict.as_str()),
+                "{attempt:?}\n{outcome}"
+            );
         }
     }
-    assert!(attempts.iter().any(|attempt| f.outside(attempt).verdict() == "ok"), "root without a sandbox may write");
+    assert!(
+        attempts.iter().any(|attempt| f.outside(attempt).verdict() == "ok"),
+        "root without a sandbox may write"
+    );
     f.check(&Pair {
         allowed: &[&["read", "/proc/sys/kernel/osrelease"]],
         forbidden: &[(&["write-same", "/proc/sys/kernel/panic"], "EROFS|EACCES|EPERM")],
@@ -158,7 +214,10 @@ fn settings_of_an_own_network_are_not_writable(f: &Fixture) -> Verdict {
         &Pair {
             flags: &["--allow-write=."],
             allowed: &[&["read", "/proc/sys/kernel/osrelease"]],
-            forbidden: &[(&["write-same-in-network", "/proc/sys/net/ipv4/ip_forward"], "EROFS|EACCES|EPERM|ENOENT")],
+            forbidden: &[(
+                &["write-same-in-network", "/proc/sys/net/ipv4/ip_forward"],
+                "EROFS|EACCES|EPERM|ENOENT",
+            )],
         },
         "no user namespaces without the sandbox",
     )
@@ -175,9 +234,19 @@ fn proc_lists_only_the_inside(f: &Fixture) -> Verdict {
 
 /// Not everything that `/proc` shows is about processes.
 fn kernel_secrets_are_closed(f: &Fixture) -> Verdict {
-    for file in ["/proc/kcore", "/proc/kmsg", "/proc/kpagecount", "/proc/kpageflags", "/proc/timer_list", "/proc/sched_debug"] {
+    for file in [
+        "/proc/kcore",
+        "/proc/kmsg",
+        "/proc/kpagecount",
+        "/proc/kpageflags",
+        "/proc/timer_list",
+        "/proc/sched_debug",
+    ] {
         let outcome = f.inside(&[], &["read", file]);
-        assert!(["EACCES", "EPERM", "ENOENT", "EAGAIN"].contains(&outcome.verdict().as_str()), "{file}\n{outcome}");
+        assert!(
+            ["EACCES", "EPERM", "ENOENT", "EAGAIN"].contains(&outcome.verdict().as_str()),
+            "{file}\n{outcome}"
+        );
     }
     Ok(())
 }

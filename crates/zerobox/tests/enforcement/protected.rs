@@ -5,7 +5,8 @@ use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
+    Everyone: planted_links_show_nothing,
+        git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
         editor_and_agent_settings_are_not_writable, a_grant_by_name_lifts_one_path, what_comes_into_being_is_reported,
         what_comes_into_being_below_a_new_folder_is_reported, a_new_repository_is_reported, quiet_says_nothing,
         submodules_and_worktrees_are_covered, git_folders_elsewhere_are_not_granted_by_the_workspace,
@@ -64,7 +65,13 @@ fn start_up_files_are_not_writable(f: &Fixture) -> Verdict {
 }
 
 fn editor_and_agent_settings_are_not_writable(f: &Fixture) -> Verdict {
-    let names = [".vscode/tasks.json", ".vscode/settings.json", ".mcp.json", ".claude/settings.json", ".cursor/mcp.json"];
+    let names = [
+        ".vscode/tasks.json",
+        ".vscode/settings.json",
+        ".mcp.json",
+        ".claude/settings.json",
+        ".cursor/mcp.json",
+    ];
     each_is_protected(f, &names);
     Ok(())
 }
@@ -115,7 +122,10 @@ fn what_comes_into_being_is_reported(f: &Fixture) -> Verdict {
     for name in [".envrc", ".mcp.json", "config.worktree"] {
         outcome.assert_stderr_has(name);
     }
-    assert!(outcome.stderr.lines().all(|line| line.starts_with("zerobox: ") || line.starts_with("hint: ")), "{outcome}");
+    assert!(
+        outcome.stderr.lines().all(|line| line.starts_with("zerobox: ") || line.starts_with("hint: ")),
+        "{outcome}"
+    );
     assert!(!outcome.stderr.contains("harmless"), "\n{outcome}");
     let quiet = f.sh(WRITABLE, "echo y > harmless");
     assert!(!quiet.stderr.contains("harmless"), "\n{quiet}");
@@ -123,13 +133,15 @@ fn what_comes_into_being_is_reported(f: &Fixture) -> Verdict {
 }
 
 fn what_comes_into_being_below_a_new_folder_is_reported(f: &Fixture) -> Verdict {
-    let outcome = f.sh(WRITABLE, "mkdir .vscode .claude; echo x > .vscode/tasks.json; echo x > .claude/settings.json");
+    let outcome =
+        f.sh(WRITABLE, "mkdir .vscode .claude; echo x > .vscode/tasks.json; echo x > .claude/settings.json");
     outcome.assert_code(0).assert_stderr_has(".vscode/tasks.json").assert_stderr_has(".claude/settings.json");
     Ok(())
 }
 
 fn a_new_repository_is_reported(f: &Fixture) -> Verdict {
-    let outcome = f.sh(WRITABLE, "mkdir -p .git/hooks; echo x > .git/config; echo x > .git/hooks/post-checkout");
+    let outcome =
+        f.sh(WRITABLE, "mkdir -p .git/hooks; echo x > .git/config; echo x > .git/hooks/post-checkout");
     outcome.assert_code(0).assert_stderr_has(".git");
     Ok(())
 }
@@ -191,7 +203,10 @@ fn a_protected_link_cannot_be_redirected(f: &Fixture) -> Verdict {
     f.check(&Pair {
         flags: WRITABLE,
         allowed: &[&["create", "made"]],
-        forbidden: &[(&["write", ".git/hooks/pre-commit"], "EROFS"), (&["write", "hooks/pre-commit"], "EROFS")],
+        forbidden: &[
+            (&["write", ".git/hooks/pre-commit"], "EROFS"),
+            (&["write", "hooks/pre-commit"], "EROFS"),
+        ],
     });
     Ok(())
 }
@@ -204,5 +219,28 @@ fn the_plan_lists_what_is_protected(f: &Fixture) -> Verdict {
     for name in [".git/config", ".git/hooks", ".envrc"] {
         assert!(outcome.text().contains(name), "the plan should list `{name}`\n{outcome}");
     }
+    Ok(())
+}
+
+/// An earlier run leaves links where the product itself looks for files to protect: they must not become grants.
+fn planted_links_show_nothing(f: &Fixture) -> Verdict {
+    repository(f, "outside/repository");
+    f.write("outside/tasks.json", "x\n");
+    f.link(&f.path("outside/repository"), "project/.git");
+    f.link(&f.path("outside"), "project/.vscode");
+    f.link(&f.path("outside/secret.txt"), "project/.envrc");
+    let (secret, config) = (f.path("outside/secret.txt"), f.path("outside/repository/config"));
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "made"]],
+        forbidden: &[
+            (&["read", &secret], "ENOENT"),
+            (&["read", ".envrc"], "ENOENT"),
+            (&["read", ".vscode/tasks.json"], "ENOENT"),
+            (&["read", &config], "ENOENT"),
+            (&["write", ".git/config"], "ENOENT"),
+            (&["create", ".git/hooks/pre-commit"], "ENOENT"),
+        ],
+    });
     Ok(())
 }

@@ -11,9 +11,31 @@ pub const CASES: &[Case] = cases![
 ];
 
 const FLAGS: &[&str] = &[
-    "--allow-read", "--deny-read", "--allow-write", "--deny-write", "--allow-socket", "--env", "--allow-env", "--deny-env",
-    "--cwd", "--allow-all", "--no-sandbox", "--strict-sandbox", "--timeout", "--memory", "--cpus", "--pids", "--file-size",
-    "--open-files", "--scratch-size", "--private-tmp", "--share-tmp", "--keep-fd", "--dry-run", "--quiet", "--debug",
+    "--allow-read",
+    "--deny-read",
+    "--allow-write",
+    "--deny-write",
+    "--allow-socket",
+    "--env",
+    "--allow-env",
+    "--deny-env",
+    "--cwd",
+    "--allow-all",
+    "--no-sandbox",
+    "--strict-sandbox",
+    "--timeout",
+    "--memory",
+    "--cpus",
+    "--pids",
+    "--file-size",
+    "--open-files",
+    "--scratch-size",
+    "--private-tmp",
+    "--share-tmp",
+    "--keep-fd",
+    "--dry-run",
+    "--quiet",
+    "--debug",
 ];
 
 fn help_and_version_go_to_stdout(f: &Fixture) -> Verdict {
@@ -53,7 +75,8 @@ fn a_dry_run_names_the_origins(f: &Fixture) -> Verdict {
 
 fn the_plan_as_json_is_json(f: &Fixture) -> Verdict {
     let outcome = f.run(&["--dry-run=json", "--allow-write=."], &["/bin/true"]);
-    let value: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}\n{outcome}"));
+    let value: serde_json::Value =
+        serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}\n{outcome}"));
     assert!(value.is_object(), "\n{outcome}");
     Ok(())
 }
@@ -79,6 +102,7 @@ fn strict_mode_runs_or_says_what_is_missing(f: &Fixture) -> Verdict {
 }
 
 fn a_plan_of_a_bad_request_is_refused(f: &Fixture) -> Verdict {
-    f.run(&["--dry-run", "--allow-read=./missing"], &["/bin/true"]).assert_refused_with_hint(125, &["missing"]);
+    f.run(&["--dry-run", "--allow-read=./missing"], &["/bin/true"])
+        .assert_refused_with_hint(125, &["missing"]);
     Ok(())
 }

@@ -14,8 +14,11 @@ pub const CASES: &[Case] = cases![
 ];
 
 fn signals_reach_the_command(f: &Fixture) -> Verdict {
-    for (signal, name) in [(Signal::TERM, "TERM"), (Signal::HUP, "HUP"), (Signal::INT, "INT"), (Signal::QUIT, "QUIT")] {
-        let script = format!("trap 'echo caught {name}; exit 42' {name}; echo ready; while :; do sleep 0.02; done");
+    for (signal, name) in
+        [(Signal::TERM, "TERM"), (Signal::HUP, "HUP"), (Signal::INT, "INT"), (Signal::QUIT, "QUIT")]
+    {
+        let script =
+            format!("trap 'echo caught {name}; exit 42' {name}; echo ready; while :; do sleep 0.02; done");
         let mut running = f.start(&[], &["/bin/sh", "-c", &script]);
         running.expect("ready\n");
         running.signal(signal);
@@ -76,7 +79,10 @@ fn killing_zerobox_kills_the_tree(f: &Fixture) -> Verdict {
     let killed = Instant::now();
     let outcome = running.finish(LIMIT);
     assert!(outcome.signalled && outcome.closed && killed.elapsed() < Duration::from_secs(1), "\n{outcome}");
-    assert!(eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()), "a process is left");
+    assert!(
+        eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()),
+        "a process is left"
+    );
     Ok(())
 }
 
@@ -84,12 +90,16 @@ fn killing_zerobox_kills_the_tree(f: &Fixture) -> Verdict {
 fn killing_the_init_ends_the_run(f: &Fixture) -> Verdict {
     let mut running = f.start(&[], &["/bin/sh", "-c", &stubborn(f)]);
     running.expect("ready\n");
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).expect("proc");
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).expect("proc");
     let child = children.split_whitespace().next().expect("zerobox has a child").parse().expect("a pid");
     kill_process(Pid::from_raw(child).expect("a pid"), Signal::KILL).expect("our own child's child");
     let outcome = running.finish(LIMIT);
     assert!(outcome.code.is_some_and(|code| code != 0) && outcome.closed, "\n{outcome}");
-    assert!(eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()), "a process is left");
+    assert!(
+        eventually(Duration::from_millis(500), || marked_processes(&f.unique).is_empty()),
+        "a process is left"
+    );
     Ok(())
 }
 
@@ -104,7 +114,10 @@ fn killing_zerobox_early_leaves_nothing(f: &Fixture) -> Verdict {
         running.signal(Signal::KILL);
         drop(running.finish(LIMIT));
     }
-    assert!(eventually(Duration::from_secs(1), || marked_processes(&f.unique).is_empty()), "a process is left");
+    assert!(
+        eventually(Duration::from_secs(1), || marked_processes(&f.unique).is_empty()),
+        "a process is left"
+    );
     assert_eq!(f.names("project"), before);
     assert_eq!(f.names("home"), [".ssh"]);
     Ok(())

@@ -28,12 +28,16 @@ fn three_hundred_megabytes_in_flat_memory(f: &Fixture) -> Verdict {
     assert_eq!(outcome.text().trim(), "314572800", "\n{outcome}");
 
     // The memory of zerobox itself, while it waits for a command that has passed a lot.
-    let mut running = f.start(&[], &["/bin/sh", "-c", "head -c 100000000 /dev/zero | cat > /dev/null; echo ready; sleep 5"]);
+    let mut running = f
+        .start(&[], &["/bin/sh", "-c", "head -c 100000000 /dev/zero | cat > /dev/null; echo ready; sleep 5"]);
     running.expect("ready");
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("proc");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    assert!(kib <= 12 * 1024, "zerobox used {kib} KiB (a debug build may use more than the 6 MiB of a release)");
+    assert!(
+        kib <= 12 * 1024,
+        "zerobox used {kib} KiB (a debug build may use more than the 6 MiB of a release)"
+    );
     Ok(())
 }
 
@@ -89,7 +93,8 @@ fn a_writer_without_reader_ends(f: &Fixture) -> Verdict {
 
 fn input_arrives_while_the_command_runs(f: &Fixture) -> Verdict {
     use std::io::Write;
-    let mut command = f.zerobox(&[], &["/bin/sh", "-c", "echo ready; while read line; do echo got $line; done; echo end"]);
+    let mut command =
+        f.zerobox(&[], &["/bin/sh", "-c", "echo ready; while read line; do echo got $line; done; echo end"]);
     let mut running = Running::start_with_input(&mut command, Stdio::piped());
     running.expect("ready\n");
     let mut input = running.child.stdin.take().expect("piped");

@@ -67,7 +67,9 @@ fn x32_numbers_do_not_exist(f: &Fixture) -> Verdict {
     }
     match f.outside(&["x32"]).verdict().as_str() {
         "ok" => Ok(()),
-        _ => Err(Skip::because("this kernel has no x32 calls, so nothing shows that the filter stopped them")),
+        _ => {
+            Err(Skip::because("this kernel has no x32 calls, so nothing shows that the filter stopped them"))
+        }
     }
 }
 

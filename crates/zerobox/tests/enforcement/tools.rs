@@ -35,7 +35,8 @@ impl Tools {
         fs::set_permissions(&probe, Permissions::from_mode(0o555))?;
         let foreign = bin.join("foreign");
         let foreign_source = [source_directory().join("foreign.c")];
-        let foreign = compile(&["-m32", "-static", "-nostdlib"], &foreign, &foreign_source).ok().map(|()| foreign);
+        let foreign =
+            compile(&["-m32", "-static", "-nostdlib"], &foreign, &foreign_source).ok().map(|()| foreign);
         let setuid_probe = match Identity::invoked_by_root() {
             true => {
                 let path = bin.join("setuid-probe");

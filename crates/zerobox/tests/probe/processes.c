@@ -226,15 +226,16 @@ static int show_ids(char **args)
 	return REPORTED;
 }
 
-/* The lines of /proc/self/status that the tests ask about. */
+/* Lines of /proc/PID/status. */
 static int show_status(char **args)
 {
-	char line[512];
-	FILE *status = fopen("/proc/self/status", "re");
+	char line[512], path[64];
+	snprintf(path, sizeof path, "/proc/%s/status", args[0]);
+	FILE *status = fopen(path, "re");
 	if (!status)
 		return errno;
 	while (fgets(line, sizeof line, status))
-		for (char **name = args; *name; name++)
+		for (char **name = args + 1; *name; name++)
 			if (strncmp(line, *name, strlen(*name)) == 0 && line[strlen(*name)] == ':')
 				fputs(line, stdout);
 	return REPORTED;
@@ -315,7 +316,7 @@ const struct entry process_attempts[] = {
 	{"core", 0, dump_core},
 	{"core-limit", 0, core_limit},
 	{"ids", 0, show_ids},
-	{"status", 1, show_status},
+	{"status", 2, show_status},
 	{"setuid", 1, become},
 	{"dumpable", 0, dumpable},
 	{"orphan-zombies", 1, orphan_zombies},

@@ -209,6 +209,43 @@ static int pass_fd(char **args)
 	return code ? code : read(pipes[0], &byte, 1) == 1 && byte == 'y' ? 0 : EPROTO;
 }
 
+/*
+ * A server on args[0] whose queue is full: a connect then waits, as it should, and is served in the end. Meanwhile
+ * a server on args[1] has to be reachable.
+ */
+static int full_backlog(char **args)
+{
+	struct sockaddr_un to;
+	socklen_t n = address(&to, args[0]);
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(args[0]);
+	if (server == -1 || bind(server, (struct sockaddr *)&to, n) == -1 || listen(server, 1) == -1)
+		return errno;
+	int queued = 0;
+	for (;; queued++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(fd, (struct sockaddr *)&to, n) == -1) {
+			if (errno != EAGAIN)
+				return errno;
+			close(fd);
+			break;
+		}
+	}
+	pid_t patient = fork();
+	if (patient == 0)
+		_exit(connect_kind(args[0], SOCK_STREAM));
+	usleep(100000);
+	int error = local_kind(args[1], SOCK_STREAM);
+	if (waitpid(patient, NULL, WNOHANG) != 0)
+		error = EPROTO; /* it did not wait */
+	for (; queued > 0; queued--)
+		close(accept(server, NULL, NULL));
+	close(accept(server, NULL, NULL));
+	unlink(args[0]);
+	int code = wait_code(patient);
+	return error ? error : code;
+}
+
 /* The address that the racing thread rewrites while connect(2) looks at it. */
 static struct sockaddr_un racing;
 static const char *mine, *theirs, *link_name;
@@ -314,6 +351,7 @@ const struct entry unix_attempts[] = {
 	{"unix-local-nonblock", 1, local_nonblock},
 	{"unix-local-seqpacket", 1, local_seqpacket},
 	{"unix-pass-fd", 0, pass_fd},
+	{"unix-backlog", 2, full_backlog},
 	{"unix-race", 3, race_address},
 	{"unix-race-link", 4, race_link},
 	{0},

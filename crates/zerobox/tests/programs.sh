@@ -1,0 +1,509 @@
+#!/bin/bash
+# Real programs inside the sandbox: the acceptance test.
+#
+#   programs.sh ZEROBOX [NAME...]
+#
+# Each program does a small piece of real work twice, without the sandbox and inside. One that does not work
+# without it either (not installed, no account) is skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the
+# end of its output, or `skip NAME: REASON`; the last line counts them and the exit code is 1 if any failed.
+#
+# Runs as whoever invokes it and, when that is root, once more as an unprivileged uid. Some programs insist on an
+# account with a name or refuse root: they run a third time as `postgres`, if there is such an account.
+
+set -u
+
+programs="git python-venv python-asyncio python-multiprocessing python-unix-server python-subprocess node npm-run
+npm-pack cargo-build cargo-test gcc make shell-pipes shell-heredoc vim sqlite jq ripgrep tar strace ssh-keygen
+postgresql perl find-xargs tmux"
+
+# ---- the programs ------------------------------------------------------------------------------------------------
+# Each runs in an empty directory of its own, which `box --allow-write=.` grants. `box FLAGS -- COMMAND` is the
+# sandbox or nothing at all. A failed command fails the program.
+
+git-as-tester() {
+    git -c user.name=Tester -c user.email=tester@example.com -c init.defaultBranch=main "$@"
+}
+
+program_git() {
+    local git='git -c user.name=Tester -c user.email=tester@example.com -c init.defaultBranch=main'
+    box --allow-write=. -- $git init -q
+    echo one > file
+    box --allow-write=. -- $git add file
+    box --allow-write=. -- $git commit -q -m one
+    echo two >> file
+    box --allow-write=. -- $git stash -q
+    [ "$(cat file)" = one ]
+    box --allow-write=. -- $git stash pop -q
+    box --allow-write=. -- $git commit -q -a -m two
+    box --allow-write=. -- $git branch feature
+    box --allow-write=. -- $git worktree add -q tree feature
+    echo three > tree/file
+    box --allow-write=. -- $git -C tree commit -q -a -m three
+    # A linked worktree on its own: its repository comes with it.
+    cd tree
+    echo four > file
+    box --allow-write=. -- $git commit -q -a -m four
+    cd ..
+    box --allow-write=. -- $git merge -q feature
+    box --allow-write=. -- $git gc -q
+    [ "$(git-as-tester log --format=%s | tr '\n' ' ')" = 'four three two one ' ]
+    git-as-tester fsck --strict
+    [ -z "$(git-as-tester status --porcelain --ignored | grep -v tree/)" ]
+}
+
+program_python-venv() {
+    box --allow-write=. -- python3 -m venv --without-pip venv
+    echo 'print("module")' > module.py
+    box --allow-write=. -- venv/bin/python -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'
+    box --allow-write=. -- venv/bin/python -m py_compile module.py
+    box -- venv/bin/python module.py | grep -x module
+}
+
+program_python-asyncio() {
+    cat > main.py << 'PYTHON'
+import asyncio
+
+async def serve(reader, writer):
+    writer.write((await reader.readline()).upper())
+    await writer.drain()
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"tcp\n")
+    print((await reader.readline()).decode().strip())
+    server = await asyncio.start_unix_server(serve, "asyncio.sock")
+    reader, writer = await asyncio.open_unix_connection("asyncio.sock")
+    writer.write(b"unix\n")
+    print((await reader.readline()).decode().strip())
+    child = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+    print((await child.communicate(b"CHILD"))[0].decode())
+    await asyncio.gather(*(asyncio.to_thread(sum, range(1000)) for _ in range(20)))
+
+asyncio.run(main())
+PYTHON
+    [ "$(box --allow-write=. -- python3 main.py | tr '\n' ' ')" = 'TCP UNIX CHILD ' ]
+}
+
+program_python-multiprocessing() {
+    cat > main.py << 'PYTHON'
+import multiprocessing, sys
+from multiprocessing import shared_memory
+
+def square(number):
+    return number * number
+
+def put(queue, shared):
+    queue.put(dict(shared))
+
+if __name__ == "__main__":
+    for method in "fork", "spawn", "forkserver":
+        context = multiprocessing.get_context(method)
+        with context.Pool(3) as pool:
+            assert pool.map(square, range(10)) == [n * n for n in range(10)]
+        with context.Manager() as manager:
+            shared, queue = manager.dict(a=1), context.Queue()
+            process = context.Process(target=put, args=(queue, shared))
+            process.start()
+            assert queue.get(timeout=20) == {"a": 1}
+            process.join()
+    if sys.version_info >= (3, 8):
+        memory = shared_memory.SharedMemory(create=True, size=4096)
+        memory.buf[0] = 1
+        memory.close()
+        memory.unlink()
+    print("done")
+PYTHON
+    box -- python3 main.py | grep -x done
+}
+
+program_python-unix-server() {
+    cat > server.py << 'PYTHON'
+import os, socketserver
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline()[::-1])
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    pass
+
+with Server("server.sock", Handler) as server:
+    print("ready", flush=True)
+    server.handle_request()
+    server.handle_request()
+PYTHON
+    cat > client.py << 'PYTHON'
+import socket
+for word in "one", "two":
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("server.sock")
+        client.sendall(word.encode() + b"\n")
+        print(client.makefile().read().strip())
+PYTHON
+    [ "$(box --allow-write=. -- sh -c 'python3 server.py | (read ready && python3 client.py)' | tr '\n' ' ')" = 'eno owt ' ]
+}
+
+program_python-subprocess() {
+    cat > main.py << 'PYTHON'
+import os, pty, subprocess, tempfile, threading
+assert subprocess.run(["echo", "x"], capture_output=True, close_fds=True).stdout == b"x\n"
+with tempfile.TemporaryDirectory() as directory, tempfile.NamedTemporaryFile() as file:
+    os.chmod(directory, 0o700)
+    os.link(file.name, os.path.join(directory, "link"))
+threads = [threading.Thread(target=os.getpid) for _ in range(50)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp("tty", ["tty"])
+assert os.read(master, 100).startswith(b"/dev/pts/")
+assert os.waitpid(pid, 0)[1] == 0
+print("done")
+PYTHON
+    box -- python3 main.py | grep -x done
+}
+
+program_node() {
+    cat > main.js << 'JAVASCRIPT'
+const http = require('http'), fs = require('fs'), net = require('net');
+const { execFileSync } = require('child_process');
+const { Worker } = require('worker_threads');
+fs.writeFileSync('out.txt', execFileSync('cat', { input: 'child' }));
+const server = http.createServer((_, reply) => reply.end('http'));
+server.listen(0, '127.0.0.1', () => {
+  http.get({ port: server.address().port, host: '127.0.0.1' }, (reply) => {
+    reply.on('data', (data) => console.log(String(data)));
+    reply.on('end', () => server.close());
+  });
+});
+const local = net.createServer((socket) => socket.end('unix'));
+local.listen('node.sock', () => {
+  net.connect('node.sock').on('data', (data) => { console.log(String(data)); local.close(); });
+});
+new Worker("console.log('worker')", { eval: true });
+JAVASCRIPT
+    [ "$(box --allow-write=. -- node main.js | sort | tr '\n' ' ')" = 'http unix worker ' ]
+    [ "$(cat out.txt)" = child ]
+}
+
+package-json() {
+    cat > package.json << 'JSON'
+{ "name": "sample", "version": "1.0.0", "main": "index.js", "scripts": { "hello": "node index.js | tr a-z A-Z" } }
+JSON
+    echo "console.log('hello')" > index.js
+}
+
+program_npm-run() {
+    package-json
+    box -- npm run --silent hello | grep -x HELLO
+}
+
+program_npm-pack() {
+    package-json
+    box --allow-write=. -- npm pack --offline --silent
+    tar -tzf sample-1.0.0.tgz | grep -x package/index.js
+}
+
+crate() {
+    mkdir -p src
+    printf '[package]\nname = "sample"\nversion = "0.1.0"\nedition = "2021"\n' > Cargo.toml
+    cat > src/main.rs << 'RUST'
+fn main() {
+    println!("{}", sample());
+}
+
+fn sample() -> u32 {
+    let threads: Vec<_> = (0..4).map(|number| std::thread::spawn(move || number)).collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+}
+
+#[test]
+fn adds_up() {
+    assert_eq!(sample(), 6);
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+}
+RUST
+}
+
+program_cargo-build() {
+    crate
+    box --allow-write=. -- cargo build --offline --quiet
+    [ "$(box -- target/debug/sample)" = 6 ]
+}
+
+program_cargo-test() {
+    crate
+    box --allow-write=. -- cargo test --offline | grep '1 passed'
+}
+
+program_gcc() {
+    printf '#include <stdio.h>\n#include <pthread.h>\nint main(void) { puts("compiled"); return 0; }\n' > main.c
+    box --allow-write=. -- gcc -O2 -pipe -pthread -o main main.c
+    box --allow-write=. -- gcc -O2 -c -o main.o main.c
+    box -- ./main | grep -x compiled
+}
+
+program_make() {
+    printf 'all: a b c d\n%%: %%.in\n\tsleep 0.1; cat $< > $@\nshow: all\n\t$(MAKE) -C sub\n' > Makefile
+    mkdir sub
+    printf 'all:\n\techo sub > made\n' > sub/Makefile
+    for name in a b c d; do echo $name > $name.in; done
+    box --allow-write=. -- make -s -j2 show
+    [ "$(cat a b c d sub/made | tr '\n' ' ')" = 'a b c d sub ' ]
+}
+
+program_shell-pipes() {
+    [ "$(box -- bash -c 'yes | head -n 3 | wc -l')" = 3 ]
+    [ "$(box -- bash -c 'seq 1 100000 | sort -rn | head -n 1')" = 100000 ]
+    [ "$(box -- bash -c 'diff <(echo a) <(echo b) | grep -c "^[<>]"')" = 2 ]
+    [ "$(printf 'b\na\n' | box -- sort | tr '\n' ' ')" = 'a b ' ]
+    box -- bash -c 'false | true; [ "${PIPESTATUS[0]}" = 1 ]'
+    box -- bash -c 'coproc cat; echo word >&"${COPROC[1]}"; read -r word <&"${COPROC[0]}"; [ "$word" = word ]'
+    box -- sh -c 'mkfifo "$HOME/fifo" && (echo through > "$HOME/fifo" &) && [ "$(cat "$HOME/fifo")" = through ]'
+}
+
+program_shell-heredoc() {
+    cat > script.sh << 'SCRIPT'
+#!/bin/bash
+set -eu
+cat << EOF | tr a-z A-Z
+here $((1 + 1))
+EOF
+cat <<< string
+five=$(mktemp) && exec 5> "$five" && echo five >&5 && cat "$five" && rm "$five"
+trap 'echo bye' EXIT
+( sleep 0.1 & wait )
+SCRIPT
+    chmod +x script.sh
+    [ "$(box -- ./script.sh | tr '\n' ' ')" = 'HERE 2 string five bye ' ]
+}
+
+program_vim() {
+    echo first > file
+    export box_vim
+    box_vim="$(boxed --allow-write=.) vim -u NONE -i NONE -N file"
+    { sleep 1; printf 'osecond\033'; sleep 0.3; printf ':wq\r'; sleep 1; } |
+        TERM=xterm timeout 20 script -qec "$box_vim" /dev/null > /dev/null
+    [ "$(tr '\n' ' ' < file)" = 'first second ' ]
+}
+
+program_tmux() {
+    # The server makes a socket of its own, and terminals.
+    cat > session.sh << 'SCRIPT'
+set -e
+export TMUX_TMPDIR=/tmp
+tmux -f /dev/null new-session -d -s zerobox 'echo in-tmux > from-tmux; sleep 30'
+for attempt in $(seq 50); do [ -s from-tmux ] && break; sleep 0.1; done
+tmux list-sessions -F '#{session_name}'
+tmux kill-server
+SCRIPT
+    # Its own socket name keeps it apart from a server that the user has.
+    sed -i 's/^tmux /tmux -L zerobox-test /' session.sh
+    box --allow-write=. -- sh session.sh | grep -x zerobox
+    grep -x in-tmux from-tmux
+}
+
+program_sqlite() {
+    box --allow-write=. -- sqlite3 data.db 'PRAGMA journal_mode=WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);'
+    [ "$(box --allow-write=. -- sqlite3 data.db 'SELECT sum(a) FROM t;')" = 3 ]
+    box --allow-write=. -- sqlite3 data.db 'VACUUM; PRAGMA integrity_check;' | grep -x ok
+}
+
+program_jq() {
+    [ "$(echo '{"a": [1, 2, 3]}' | box -- jq '.a | add')" = 6 ]
+}
+
+program_ripgrep() {
+    mkdir -p a/b
+    echo needle > a/b/file
+    echo hay > a/file
+    [ "$(box -- rg -l needle .)" = ./a/b/file ]
+}
+
+program_tar() {
+    mkdir tree
+    echo x > tree/file
+    ln -s file tree/link
+    ln tree/file tree/second
+    box --allow-write=. -- tar -czf tree.tar.gz tree
+    rm -r tree
+    box --allow-write=. -- tar -xzf tree.tar.gz
+    [ "$(cat tree/link)" = x ] && [ tree/file -ef tree/second ]
+}
+
+program_strace() {
+    box --allow-write=. -- strace -f -o trace -e trace=execve sh -c 'true; env true'
+    grep -q 'execve("/usr/bin/env"\|execve("/bin/env"' trace
+}
+
+program_ssh-keygen() {
+    box --allow-write=. -- ssh-keygen -q -t ed25519 -N '' -C test -f key
+    box -- ssh-keygen -l -f key.pub | grep -q ED25519
+}
+
+program_postgresql() {
+    local bin
+    bin=$(echo /usr/lib/postgresql/*/bin)
+    [ -x "$bin/initdb" ]
+    cat > session.sh << SCRIPT
+set -e
+"$bin/initdb" -D data -U tester --no-sync -A trust > /dev/null
+"$bin/pg_ctl" -D data -w -l log -o "-c listen_addresses=127.0.0.1 -c port=54321 -c unix_socket_directories=\$PWD" start > /dev/null
+psql -h "\$PWD" -p 54321 -U tester -d postgres -Atc 'SELECT sum(n) FROM generate_series(1, 10) AS n'
+psql -h 127.0.0.1 -p 54321 -U tester -d postgres -Atc 'SELECT 7'
+"$bin/pg_ctl" -D data -m fast stop > /dev/null
+SCRIPT
+    [ "$(box --allow-write=. -- sh session.sh | tr '\n' ' ')" = '55 7 ' ]
+}
+
+program_perl() {
+    box --allow-write=. -- perl -MFile::Temp=tempfile -MSocket -e '
+        my ($handle, $name) = tempfile(UNLINK => 1);
+        print $handle "x"; close $handle;
+        socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die $!;
+        if (fork) { close $a; my $line = <$b>; wait; open(my $out, ">", "out") or die $!; print $out $line }
+        else { close $b; print $a "from child\n"; exit }'
+    grep -x 'from child' out
+}
+
+program_find-xargs() {
+    mkdir -p a/b/c
+    touch a/1 a/b/2 a/b/c/3
+    [ "$(box -- sh -c 'find . -type f -print0 | xargs -0 -n 1 -P 2 basename | sort | tr "\n" " "')" = '1 2 3 ' ]
+    box --allow-write=. -- sh -c 'find a -type f -delete && rmdir a/b/c && cp -a /etc/hostname copied && touch -d yesterday copied'
+}
+
+# ---- how they are run --------------------------------------------------------------------------------------------
+
+# `box FLAGS -- COMMAND`
+box() {
+    if [ "$mode" = inside ]; then
+        timeout -k 5 120 "$zerobox" --quiet "$@"
+        return
+    fi
+    while [ "$1" != -- ]; do shift; done
+    shift
+    timeout -k 5 120 "$@"
+}
+
+# The words before a command, for programs that take one as text.
+boxed() {
+    [ "$mode" = bare ] || echo "$zerobox --quiet $* --"
+}
+
+# One program in one mode, in a directory and with a home of its own; its output goes to a file.
+attempt() {
+    local name=$1
+    mode=$2
+    local place=$work/$label/$mode/$name
+    mkdir -p "$place/project" "$place/home"
+    (
+        cd "$place/project" || exit 1
+        export HOME=$place/home
+        set -eo pipefail
+        "program_$name"
+    ) > "$place/log" 2>&1
+}
+
+# Every program as the account of this process. `label` names it.
+run_pass() {
+    local name bare inside
+    for name in "$@"; do
+        # In a condition `set -e` has no effect, also in the functions that it calls.
+        attempt "$name" bare
+        bare=$?
+        if [ $bare = 0 ]; then
+            attempt "$name" inside
+            inside=$?
+        fi
+        if [ $bare != 0 ]; then
+            echo "skip $label/$name: does not work here without the sandbox either: $(tail -n 1 "$work/$label/bare/$name/log" | tr -d '\r')"
+        elif [ "$inside" = 0 ]; then
+            echo "ok $label/$name"
+        else
+            echo "FAIL $label/$name"
+            tail -n 15 "$work/$label/inside/$name/log" | sed 's/^/    /'
+        fi
+    done
+}
+
+# A toolchain in root's home is nothing to other accounts. Hard links make it visible at no cost.
+share_rust() {
+    local sysroot
+    sysroot=$(cd / && rustc --print sysroot 2> /dev/null) || return 0
+    cp -al "$sysroot" "$work/rust" 2> /dev/null || rm -rf "$work/rust"
+}
+
+main() {
+    zerobox=$work/bin/zerobox
+    mkdir -p "$work/bin"
+    cp "$1" "$zerobox" || exit 1
+    chmod 755 "$work" "$work/bin" "$zerobox"
+    shift
+    [ $# -gt 0 ] || set -- $programs
+
+    export zerobox work
+    # The home is a new one, but the toolchains are where they were.
+    export CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}"
+    export PYENV_ROOT="${PYENV_ROOT:-$HOME/.pyenv}"
+    local accounts=$work/results
+    if [ "$(id -u)" != 0 ]; then
+        pass user "$@"
+    else
+        pass root "$@"
+        share_rust
+        unset CARGO_HOME RUSTUP_HOME PYENV_ROOT
+        export PATH="$work/rust/bin:/usr/local/bin:/usr/bin:/bin"
+        pass user "$@"
+        if getent passwd postgres > /dev/null; then
+            local named=()
+            for name in "$@"; do
+                case $name in ssh-keygen | postgresql) named+=("$name") ;; esac
+            done
+            [ ${#named[@]} = 0 ] || pass postgres "${named[@]}"
+        fi
+    fi
+    local passed failed skipped
+    passed=$(grep -c '^ok ' "$accounts")
+    failed=$(grep -c '^FAIL ' "$accounts")
+    skipped=$(grep -c '^skip ' "$accounts")
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}
+
+# `pass LABEL NAME...`: this script again, as the account that belongs to the label.
+pass() {
+    local as=() this
+    this=$(readlink -f "$0")
+    # The account may not be able to read the script where it is.
+    [ -e "$work/bin/programs.sh" ] || cp "$this" "$work/bin/programs.sh"
+    label=$1
+    shift
+    if [ "$(id -u)" = 0 ]; then
+        case $label in
+            user) as=(setpriv --reuid=12345 --regid=12345 --clear-groups --) ;;
+            postgres) as=(setpriv --reuid=postgres --regid=postgres --clear-groups --) ;;
+        esac
+    fi
+    mkdir -p "$work/$label"
+    chmod 777 "$work/$label"
+    label=$label "${as[@]}" bash "$work/bin/programs.sh" --pass "$@" < /dev/null | tee -a "$work/results"
+}
+
+if [ "${1:-}" = --pass ]; then
+    shift
+    run_pass "$@"
+    exit
+fi
+if [ $# = 0 ] || [ ! -x "$1" ]; then
+    echo "usage: $0 ZEROBOX [NAME...]" >&2
+    exit 2
+fi
+umask 022
+work=$(mktemp -d "${ZEROBOX_TEST_DIR:-/var/tmp}/zerobox-programs.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+main "$@"
