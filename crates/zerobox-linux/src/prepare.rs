@@ -1,7 +1,7 @@
 //! Everything that allocates, before the first process is made.
 
 use crate::error::SpawnError;
-use crate::plan::{LandlockRule, Mount, Plan, Resource};
+use crate::plan::{LandlockRule, LimitPlan, Mount, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
@@ -100,7 +100,7 @@ impl Prepared {
         let none = Vec::new();
         let (mounts, rules) = plan.as_ref().map_or((&none, &[][..]), |plan| (&plan.mounts, &plan.landlock[..]));
         let abi = plan.as_ref().map_or(0, |plan| plan.landlock_abi);
-        let limits = plan.as_ref().map(|plan| plan.limits.clone()).unwrap_or_default();
+        let limits = plan.as_ref().map_or_else(|| LimitPlan::unconfined(policy), |plan| plan.limits.clone());
         Ok(Self {
             identity: Identity { uid_map: text(format!("{uid} {uid} 1\n"))?, gid_map: text(format!("{gid} {gid} 1\n"))? },
             mounts: mounts.iter().enumerate().map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,

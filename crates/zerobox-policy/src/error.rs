@@ -35,6 +35,12 @@ pub enum PolicyError {
         path = path.display(), parent = parent.display()
     )]
     AbsentInWritable { flag: &'static str, path: PathBuf, parent: PathBuf },
+    #[error(
+        "cannot hold `{flag}={path}`: it does not exist, and below the private `{scratch}` nothing could hide it if it is \
+         created during the run",
+        path = path.display(), scratch = scratch.display()
+    )]
+    AbsentBelowScratch { flag: &'static str, path: PathBuf, scratch: PathBuf },
     #[error("cannot hold `{flag}={path}`: it does not exist in the sandbox's own `{parent}`",
         path = path.display(), parent = parent.display())]
     AbsentInSpecial { flag: &'static str, path: PathBuf, parent: PathBuf },
@@ -82,7 +88,7 @@ impl PolicyError {
                 let directory = path.ancestors().find(|part| !part.to_string_lossy().contains(['*', '?']));
                 format!("name a file or a directory, such as `{}`", directory.unwrap_or(path).display())
             }
-            Self::AbsentInWritable { flag, path, .. } => format!(
+            Self::AbsentInWritable { flag, path, .. } | Self::AbsentBelowScratch { flag, path, .. } => format!(
                 "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
                 path.display()
             ),
@@ -100,6 +106,7 @@ impl PolicyError {
             }
             Self::Special { own: "/dev", .. } => "name one device: `--allow-write=/dev/kvm`".to_owned(),
             Self::Special { own: "/sys", .. } => "`--allow-read=/sys` shows it read-only".to_owned(),
+            Self::CwdNotADirectory { .. } | Self::Path { .. } => "name one that exists and that you may enter".to_owned(),
             Self::CwdDenied { path, .. } => {
                 format!("choose another with `-C`, or `--allow-read={}`", path.display())
             }

@@ -516,6 +516,9 @@ fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
         ("--deny-env", !request.deny_env.is_empty()),
         ("--strict-sandbox", request.strict),
         ("--scratch-size", request.scratch_size.is_some()),
+        ("--memory", request.memory.is_some()),
+        ("--cpus", request.cpus.is_some()),
+        ("--pids", request.pids.is_some()),
     ];
     match closing.into_iter().find(|(_, given)| *given) {
         Some((flag, _)) => conflict(open, flag),
@@ -567,8 +570,14 @@ fn check_denies(policy: &Policy, denied: &[Denied], surroundings: &Surroundings<
                 if system::SPECIAL.iter().any(|own| path.starts_with(own)) {
                     return Err(PolicyError::AbsentInSpecial { flag, path: path.clone(), parent });
                 }
-                if around == Some(Access::Write) && !policy.is_scratch(&parent) {
+                let is_private = policy.is_scratch(&parent);
+                if around == Some(Access::Write) && !is_private {
                     return Err(PolicyError::AbsentInWritable { flag, path: path.clone(), parent });
+                }
+                // Landlock, which would hold it, grants by tree: all of a scratch directory, and what is shown in it.
+                let scratch = and_above(path).find(|path| policy.scratch.iter().any(|scratch| scratch.path == *path));
+                if let Some(scratch) = scratch.filter(|_| around.is_some() && !is_private) {
+                    return Err(PolicyError::AbsentBelowScratch { flag, path: path.clone(), scratch: scratch.to_owned() });
                 }
             }
             Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {

@@ -6,15 +6,27 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A name in a writable tree that does not exist yet. If it does at the end of the run, the report says so.
+/// A name in a writable tree that cannot be protected. If it has been written at the end of the run, the report says so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Watched {
     /// The path.
     pub path: PathBuf,
     /// Who obeys it.
     pub obeyed_by: &'static str,
-    /// Where it pointed at the start, if it was a symbolic link.
-    pub link: Option<PathBuf>,
+    /// What was there at the start.
+    pub before: Before,
+}
+
+/// What a [`Watched`] name was at the start.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Before {
+    /// Nothing.
+    Absent,
+    /// A symbolic link to this.
+    Link(PathBuf),
+    /// A file that git itself has to remove, with its directory, and that therefore is not held.
+    Present,
 }
 
 /// What the table says of one writable tree.
@@ -36,7 +48,7 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
         if is_present(name.split('/').next().unwrap_or(name)) {
             note(&mut found, root.join(name), obeyed_by, files);
         } else {
-            found.absent.push(Watched { path: root.join(name), obeyed_by, link: None });
+            found.absent.push(Watched { path: root.join(name), obeyed_by, before: Before::Absent });
         }
         for path in places_from_within(root, name) {
             note(&mut found, path, obeyed_by, files);
@@ -44,7 +56,7 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
     }
     if !is_present(".git") && !root.ancestors().any(|path| path.ends_with(".git")) {
         // A new repository is reported as a whole.
-        found.absent.push(Watched { path: root.join(".git"), obeyed_by: "git", link: None });
+        found.absent.push(Watched { path: root.join(".git"), obeyed_by: "git", before: Before::Absent });
         return found;
     }
     for repository in repositories(root, files) {
@@ -118,12 +130,16 @@ fn places_from_within(root: &Path, name: &'static str) -> impl Iterator<Item = P
 fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn Files) {
     match files.node(&path).map(|node| node.kind) {
         Ok(NodeKind::Symlink) => {
-            let link = files.link_target(&path).ok();
-            found.absent.push(Watched { path: path.clone(), obeyed_by, link });
+            let before = files.link_target(&path).map_or(Before::Absent, Before::Link);
+            found.absent.push(Watched { path: path.clone(), obeyed_by, before });
             found.existing.push((path, obeyed_by));
         }
+        // `git worktree remove` takes the whole directory away.
+        Ok(_) if path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees")) => {
+            found.absent.push(Watched { path, obeyed_by, before: Before::Present });
+        }
         Ok(_) => found.existing.push((path, obeyed_by)),
-        Err(_) => found.absent.push(Watched { path, obeyed_by, link: None }),
+        Err(_) => found.absent.push(Watched { path, obeyed_by, before: Before::Absent }),
     }
 }
 
@@ -289,6 +305,8 @@ mod tests {
         ];
         let found = existing("/p", &entries);
         assert!(found.contains(&"/p/.git/modules/lib/a/config".to_owned()), "{found:?}");
-        assert!(found.contains(&"/p/.git/worktrees/w/gitdir".to_owned()), "{found:?}");
+        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).absent;
+        let gitdir = found.iter().find(|watched| watched.path == Path::new("/p/.git/worktrees/w/gitdir"));
+        assert_eq!(gitdir.unwrap().before, Before::Present);
     }
 }

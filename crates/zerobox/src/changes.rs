@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use zerobox_policy::{Access, Effect, PathState, Policy, Watched};
+use zerobox_policy::{Access, Before, Effect, PathState, Policy, RuleSource, Watched};
 
 /// The moment a run began, on the clock that the kernel stamps files with.
 #[derive(Debug, Clone, Copy)]
@@ -21,24 +21,28 @@ impl Start {
         Self { stamp: rustix::time::clock_gettime(ClockId::RealtimeCoarse), instant: Instant::now() }
     }
 
-    fn is_before(self, metadata: &std::fs::Metadata) -> bool {
-        (metadata.ctime(), metadata.ctime_nsec()) >= (self.stamp.tv_sec, self.stamp.tv_nsec)
+    /// Whether the file at `path` has been written since.
+    fn is_before(self, path: &Path) -> bool {
+        std::fs::symlink_metadata(path).is_ok_and(|metadata| {
+            (metadata.ctime(), metadata.ctime_nsec()) >= (self.stamp.tv_sec, self.stamp.tv_nsec)
+        })
     }
 }
 
 /// The watched names that exist now or lead elsewhere, and what a look around the writable trees finds.
 pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
     let mut directories = Directories::default();
-    let has_changed = |watched: &&Watched| match &watched.link {
-        Some(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
-        None => directories.has(&watched.path),
+    let has_changed = |watched: &&Watched| match &watched.before {
+        Before::Link(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
+        Before::Present => start.is_before(&watched.path),
+        Before::Absent => directories.has(&watched.path),
     };
     let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
     let is_tree = |rule: &&zerobox_policy::FileRule| {
         rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
     };
     let trees = policy.files.iter().filter(is_tree).map(|rule| rule.path.clone());
-    for path in look_around(trees.collect(), start) {
+    for path in look_around(trees.collect(), policy, start) {
         // A repository that is reported as a whole needs no line for each of its files.
         if !found.iter().any(|watched| path.path.starts_with(&watched.path)) {
             found.push(path);
@@ -82,7 +86,7 @@ fn list(directory: &Path) -> Option<HashSet<OsString>> {
 
 /// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
 /// that the run took: a large tree is looked at in part, and a short run is not made longer.
-fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
+fn look_around(mut trees: VecDeque<PathBuf>, policy: &Policy, start: Start) -> Vec<Watched> {
     let budget = (start.instant.elapsed() / 50).max(Duration::from_micros(200));
     let until = Instant::now() + budget;
     let mut found = Vec::new();
@@ -91,8 +95,8 @@ fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
             let name = entry.file_name();
             for (path, obeyed_by) in zerobox_policy::obeyed_names(&name) {
                 let path = directory.join(path);
-                if std::fs::symlink_metadata(&path).is_ok_and(|metadata| start.is_before(&metadata)) {
-                    found.push(Watched { path, obeyed_by, link: None });
+                if start.is_before(&path) && policy.granted(&path) == Some(Access::Write) && !is_named(&path, policy) {
+                    found.push(Watched { path, obeyed_by, before: Before::Present });
                 }
             }
             if name != ".git" && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -104,6 +108,11 @@ fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
         }
     }
     found
+}
+
+/// Whether the caller has said that this very file may be written.
+fn is_named(path: &Path, policy: &Policy) -> bool {
+    policy.files.at(path).any(|rule| rule.effect == Effect::Allow && rule.source == RuleSource::User)
 }
 
 /// How a reader knows a path: below the current directory without it.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 use zerobox_linux::Degradation;
-use zerobox_policy::{Limits, Note, Watched};
+use zerobox_policy::{Before, Limits, Note, Watched};
 
 /// How a run went.
 #[derive(Debug, Clone, Serialize)]
@@ -16,7 +16,7 @@ pub struct Report {
     pub out_of_memory: bool,
     /// What it left in the private home, relative to it.
     pub dropped: Vec<PathBuf>,
-    /// Files that others will run, and that were not there before.
+    /// Files that others will run, and that were written during the run.
     pub created: Vec<Watched>,
     /// What this machine could not hold as well as the policy asked.
     pub degradations: Vec<Degradation>,
@@ -78,7 +78,8 @@ impl Report {
         }
         for watched in &self.created {
             let path = short(&watched.path, &self.cwd);
-            lines.push(format!("created `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
+            let verb = if watched.before == Before::Absent { "created" } else { "changed" };
+            lines.push(format!("{verb} `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
         }
         for degradation in &self.degradations {
             lines.push(format!("weaker here: {}: {}", degradation.layer, degradation.lacks));

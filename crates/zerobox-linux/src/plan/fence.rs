@@ -124,9 +124,9 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
     rules.push(LandlockRule { path: directory.to_owned(), rights: Rights::List, directory: true });
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_hidden = matches!(view.around(&path), Some((at, Region::Cover { .. })) if at == path);
+        let is_shown = matches!(view.around(&path), Some((_, Region::Host { .. } | Region::Pinned)));
         let Ok(kind) = entry.file_type() else { continue };
-        if is_hidden || kind.is_symlink() {
+        if !is_shown || kind.is_symlink() {
             continue;
         }
         if kind.is_dir() && view.absent.iter().any(|absent| is_within(absent, &path)) {

@@ -49,6 +49,11 @@ pub struct ResourceLimit {
 }
 
 impl LimitPlan {
+    /// What holds without a sandbox: limits of each process by itself.
+    pub(crate) fn unconfined(policy: &Policy) -> Self {
+        Self { resources: each_process(policy), ..Self::default() }
+    }
+
     /// Chooses the mechanisms.
     ///
     /// # Errors
@@ -59,19 +64,13 @@ impl LimitPlan {
         degradations: &mut Vec<Degradation>,
     ) -> Result<Self, PlanError> {
         let limits = &policy.limits;
-        let mut plan = Self { scratch: limits.scratch.bytes(), ..Self::default() };
+        let mut plan = Self { scratch: limits.scratch.bytes(), ..Self::unconfined(policy) };
         let mut settings = Vec::new();
         let has = |controller: &str| facts.cgroup.as_ref().is_some_and(|group| group.has(controller));
         plan.resources.push(ResourceLimit { resource: Resource::Core, value: NO_CORE });
-        if let Some(size) = limits.file_size {
-            plan.resources.push(ResourceLimit { resource: Resource::FileSize, value: size.bytes() });
-        }
-        if let Some(files) = limits.open_files {
-            plan.resources.push(ResourceLimit { resource: Resource::OpenFiles, value: files.into() });
-        }
+        // Init counts too.
         if let Some(pids) = limits.pids {
             if has("pids") {
-                // Init is in the group too.
                 settings.push(Setting { file: "pids.max", value: (u64::from(pids) + 1).to_string() });
             } else if facts.user.0 == 0 {
                 return Err(PlanError::Limit {
@@ -79,7 +78,8 @@ impl LimitPlan {
                     reason: "the kernel exempts root from RLIMIT_NPROC and no control group with `pids` is delegated",
                 });
             } else {
-                plan.resources.push(ResourceLimit { resource: Resource::Processes, value: pids.into() });
+                // Counted in each user namespace by itself since Linux 5.14 (commit 21d1c5e386bc).
+                plan.resources.push(ResourceLimit { resource: Resource::Processes, value: u64::from(pids) + 1 });
             }
         }
         if let Some(memory) = limits.memory {
@@ -116,6 +116,13 @@ impl LimitPlan {
         };
         Ok(plan)
     }
+}
+
+fn each_process(policy: &Policy) -> Vec<ResourceLimit> {
+    let (size, files) = (policy.limits.file_size, policy.limits.open_files);
+    let size = size.map(|size| ResourceLimit { resource: Resource::FileSize, value: size.bytes() });
+    let files = files.map(|files| ResourceLimit { resource: Resource::OpenFiles, value: files.into() });
+    size.into_iter().chain(files).collect()
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`Cpus` is between 0.01 and 4096")]

@@ -82,6 +82,7 @@ impl View {
     pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
         let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
         view.regions.insert(Path::new("/proc"), Region::Processes);
+        view.show_root(policy);
         let mut points: PathMap<Option<ScratchKind>> = PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
         policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
         points.insert(Path::new(ETC), None);
@@ -95,6 +96,26 @@ impl View {
             }
         }
         view
+    }
+
+    /// A grant of `/` is one of everything in it: the directory itself is the sandbox's own, with a `/proc` and a `/dev`
+    /// that are never the host's.
+    fn show_root(&mut self, policy: &Policy) {
+        let root = Path::new("/");
+        let Some(rule) = policy.files.at(root).find(|rule| rule.effect == Effect::Allow) else { return };
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let (Ok(kind), Some(access)) = (entry.file_type(), policy.files.granted(&path)) else { continue };
+            let state = match kind {
+                kind if kind.is_dir() => PathState::Directory,
+                kind if kind.is_file() => PathState::File,
+                _ => continue,
+            };
+            let is_own = ["/proc", "/dev", "/sys"].iter().any(|own| path == Path::new(own));
+            if !is_own && policy.files.at(&path).next().is_none() {
+                self.regions.insert(&path, Region::Host { access, origin: rule.origin.to_string(), state });
+            }
+        }
     }
 
     /// The innermost region that `path` is in, or that begins at it.
@@ -116,6 +137,9 @@ impl View {
 
     /// What begins at `path`; nothing if it is as what is around it.
     fn region(&mut self, path: &Path, policy: &Policy, facts: &HostFacts) -> Option<Region> {
+        if path.parent().is_none() {
+            return None;
+        }
         let rule = policy.files.at(path).max_by_key(|rule| (rule.effect, rule.source == RuleSource::User, rule.access));
         if path == Path::new(ETC) && rule.is_none_or(|rule| rule.effect == Effect::Allow) && self.access_above(path).is_none() {
             return etc(policy);
@@ -138,7 +162,8 @@ impl View {
                 match rule.state {
                     _ if is_unseen || is_unreadable => None,
                     PathState::Absent if around.is_some() => {
-                        if around == Some(Access::Read) {
+                        let in_scratch = policy.scratch.iter().any(|scratch| is_within(path, &scratch.path));
+                        if around == Some(Access::Read) && !in_scratch {
                             self.absent.insert(path.to_owned());
                         }
                         None

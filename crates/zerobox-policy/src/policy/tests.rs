@@ -4,7 +4,7 @@ use crate::request::EnvList;
 
 const HOST: &[&str] = &[
     "/usr/bin/", "/bin -> usr/bin", "/etc/passwd", "/etc/shadow", "/tmp/", "/var/tmp/", "/dev/null", "/proc/", "/sys/",
-    "/home/u/.ssh/id", "/home/u/p/.env", "/home/u/p/.git/config", "/home/u/p/.git/hooks/", "/home/u/p/src/", "/home/u/l -> p",
+    "/home/u/.ssh/id", "/home/u/p/.env", "/home/u/p/.git/config", "/home/u/p/.git/hooks/", "/home/u/p/src/", "/home/u/l -> p", "/srv/p/",
 ];
 
 fn resolve_at(cwd: &str, change: impl FnOnce(&mut Request)) -> Result<Policy, PolicyError> {
@@ -81,7 +81,9 @@ fn what_cannot_be_held_is_refused_by_name() {
     };
     assert!(matches!(deny("./later", "."), Err(PolicyError::AbsentInWritable { .. })));
     assert!(deny("./later?", ".").is_ok());
-    assert!(deny("./later", "./src").is_ok(), "nobody inside can create it");
+    assert!(matches!(deny("./later", "./src"), Err(PolicyError::AbsentBelowScratch { .. })));
+    let elsewhere = resolve_at("/srv/p", |request| request.deny_read = vec!["./later".into()]);
+    assert!(elsewhere.is_ok(), "nobody inside can create it, and Landlock hides it should somebody outside");
     assert!(matches!(deny("**/.env", "."), Err(PolicyError::Glob { .. })));
     assert!(matches!(deny("", "."), Err(PolicyError::EmptyDeny { .. })));
     assert!(matches!(deny("/home/u/l", "/home/u"), Err(PolicyError::ReplaceableLink { .. })));

@@ -1,5 +1,6 @@
 //! `--dry-run`: the policy and the plan, printed from the structures that are enforced.
 
+use super::text::visible;
 use std::fmt::Write;
 use zerobox::Session;
 use zerobox_linux::Mount;
@@ -18,7 +19,7 @@ pub(crate) fn text(session: &Session) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write_text(&mut text, session);
-    text
+    text.lines().map(|line| visible(line) + "\n").collect()
 }
 
 fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {

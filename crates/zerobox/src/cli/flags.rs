@@ -147,7 +147,7 @@ pub(crate) struct Flags {
     allow_net: Vec<String>,
 
     /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND",
+    #[arg(trailing_var_arg = true, value_name = "COMMAND",
           required_unless_present_any = ["completions", "man_page"], value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
