@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
 pub(crate) const READY: u8 = 0xff;
 pub(crate) const NO_LISTENER: i32 = -1;
-/// What init says last: the view is complete.
+/// What init says last: the view is complete, and init itself has given up what it had.
 pub(crate) const EXECUTE: u8 = 1;
 
 /// Never returns: the process becomes the command, or reports why it could not and ends.
@@ -63,7 +63,8 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
     let mut ready = [READY; 5];
     ready[1..].copy_from_slice(&number.to_le_bytes());
     rustix::io::write(report, &ready).map_err(Failure::at(Stage::Filter))?;
-    // Until init has taken the host's root off, `/..` still leads to it.
+    // Until init has taken the host's root off, `/..` still leads to it; and no code of the command's shall ever run
+    // beside an init that can do more than look after it.
     hear(go, &mut [EXECUTE])
 }
 

@@ -39,6 +39,8 @@ pub enum SpawnError {
     Nul,
     #[error("descriptor {fd} of `--keep-fd` is not open")]
     KeepFd { fd: i32 },
+    #[error("descriptor {fd} is a directory, through which the command could look around outside")]
+    Directory { fd: i32 },
     #[error("cannot make the sandbox's namespaces: {source}")]
     Namespaces { source: std::io::Error, nested: bool },
     #[error("cannot make a control group in `{path}`: {source}", path = path.display())]
@@ -57,6 +59,8 @@ impl SpawnError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Directory { .. } => "give it a file, a pipe or /dev/null: `zerobox ... < /dev/null`".to_owned(),
+            Self::KeepFd { .. } => "open it for zerobox: `zerobox --keep-fd=3 ... 3< FILE`".to_owned(),
             Self::Namespaces { nested: true, .. } => {
                 "this is inside a zerobox sandbox already, which allows no further namespaces; run the command without \
                  another zerobox, it is held by the outer one"

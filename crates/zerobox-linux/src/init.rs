@@ -67,12 +67,12 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     let number = ruleset.as_raw_fd().to_le_bytes();
     rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
     root::detach_host()?;
-    rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
     let listener = await_ready(&report)?;
-    // The command's process may still need its streams and pipes: from here on each has a table of its own.
+    // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
+    rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
     let own_paths = prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
     Ok(Init {
         control,

@@ -26,7 +26,7 @@ pub use cgroup::{Delegated, Setting};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
 pub use plan::{Degradation, LandlockRule, LimitPlan, Mount, Plan, Resource, ResourceLimit, Rights};
-pub use prepare::Prepared;
+pub use prepare::{Prepared, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
 pub use spawn::{Ending, Happening, Running, spawn};

@@ -6,6 +6,7 @@ use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
 use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -249,6 +250,34 @@ fn private_home(policy: &Policy) -> Option<PathBuf> {
 /// Whether this process is itself in a sandbox of ours, by its environment. Only for better messages.
 pub(crate) fn is_nested() -> bool {
     std::env::var_os(MARKER).is_some()
+}
+
+/// Opens `/dev/null` in place of each standard stream that the caller closed, so that no file of ours gets its number and
+/// is taken for it. Call it before anything is opened.
+pub fn fill_streams() {
+    for fd in [0, 1, 2] {
+        if rustix::io::fcntl_getfd(sys::inherited(fd)).is_err()
+            && let Ok(null) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())
+        {
+            // The lowest free number is the one that was closed.
+            std::mem::forget(null);
+        }
+    }
+}
+
+/// A directory that is open leads to everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`.
+/// Landlock holds the contents, but not the names.
+///
+/// # Errors
+/// `Directory` for one among the standard streams and the descriptors to keep.
+pub(crate) fn refuse_directories(kept: &[i32]) -> Result<(), SpawnError> {
+    for fd in [0, 1, 2].iter().chain(kept) {
+        let kind = rustix::fs::fstat(sys::inherited(*fd)).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
+        if kind == Ok(rustix::fs::FileType::Directory) {
+            return Err(SpawnError::Directory { fd: *fd });
+        }
+    }
+    Ok(())
 }
 
 /// Closes, at the next exec, every descriptor that the caller left open, but for those to keep.

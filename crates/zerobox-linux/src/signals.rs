@@ -2,17 +2,16 @@
 
 use crate::error::SpawnError;
 use crate::sys::{self, SignalSet};
-use rustix::process::Pid;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The signals that the supervisor takes for the command. They are blocked while this lives; the terminal goes back to
-/// the caller's process group when it is dropped.
+/// The signals that the supervisor takes for the command. They stay blocked for good: one that is still pending would
+/// otherwise end the supervisor after the command, in place of the command's exit code. The terminal goes back to the
+/// caller's process group when this is dropped.
 #[derive(Debug)]
 pub struct Signals {
     descriptor: OwnedFd,
-    before: SignalSet,
-    terminal: Cell<Option<Pid>>,
+    terminal: Cell<Option<i32>>,
 }
 
 impl Signals {
@@ -22,20 +21,20 @@ impl Signals {
     /// When the kernel has no descriptor left.
     pub fn take() -> Result<Self, SpawnError> {
         let set = SignalSet::of(FOR_THE_COMMAND);
-        let before = set.block();
+        set.block();
         let descriptor = set.descriptor().map_err(|errno| SpawnError::Step {
             step: "make a descriptor for signals".to_owned(),
             source: errno.into(),
         })?;
-        Ok(Self { descriptor, before, terminal: Cell::new(None) })
+        Ok(Self { descriptor, terminal: Cell::new(None) })
     }
 
-    /// The next signal that is for us to handle. What a terminal sends goes to its whole foreground group, the command
-    /// included, and is not passed on a second time.
+    /// The next signal that is for us to handle. What a key sends goes to the whole foreground group, the command
+    /// included, and is not passed on a second time; a hang-up goes to the leader of the session only.
     pub(crate) fn next(&self) -> Option<i32> {
         loop {
             match sys::next_signal(self.descriptor.as_fd())? {
-                (libc::SIGINT | libc::SIGQUIT | libc::SIGHUP, true) => {}
+                (libc::SIGINT | libc::SIGQUIT, true) => {}
                 (signal, _) => return Some(signal),
             }
         }
@@ -44,9 +43,9 @@ impl Signals {
     /// A shell inside makes its own groups and puts them into the foreground. When it is gone, so is the group that the
     /// terminal belongs to, and a script that started us could not read from it any more.
     pub(crate) fn restore_terminal_later(&self) {
-        let own = rustix::process::getpgrp();
+        let own = sys::process_group();
         let terminal = [0, 1, 2].into_iter().map(sys::inherited).find(|fd| rustix::termios::isatty(*fd));
-        let foreground = terminal.and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok());
+        let foreground = terminal.and_then(sys::foreground);
         self.terminal.set(foreground.filter(|group| *group == own));
     }
 }
@@ -64,10 +63,9 @@ impl Drop for Signals {
             stopping.block();
             let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NOCTTY;
             if let Ok(terminal) = rustix::fs::open(c"/dev/tty", flags, rustix::fs::Mode::empty()) {
-                let _ = rustix::termios::tcsetpgrp(&terminal, group);
+                sys::set_foreground(terminal.as_fd(), group);
             }
         }
-        self.before.set();
     }
 }
 

@@ -84,6 +84,7 @@ pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnErro
         None => None,
     };
     let running = if prepared.plan.is_some() {
+        prepare::refuse_directories(&prepared.kept)?;
         spawn_confined(prepared, signals, cgroup)?
     } else {
         spawn_unconfined(prepared, signals)?

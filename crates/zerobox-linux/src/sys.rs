@@ -374,6 +374,25 @@ pub(crate) fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// The process group of this process; 0 inside a sandbox, where it has no number.
+pub(crate) fn process_group() -> i32 {
+    // SAFETY: no pointers, and the call cannot fail.
+    unsafe { libc::getpgrp() }
+}
+
+/// The foreground process group of a terminal, tcgetpgrp(3).
+pub(crate) fn foreground(terminal: BorrowedFd<'_>) -> Option<i32> {
+    // SAFETY: no pointers.
+    let group = unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) };
+    (group > 0).then_some(group)
+}
+
+/// Makes `group` the foreground process group of a terminal, tcsetpgrp(3).
+pub(crate) fn set_foreground(terminal: BorrowedFd<'_>, group: i32) {
+    // SAFETY: no pointers. A terminal that is gone needs no foreground group.
+    let _ = unsafe { libc::tcsetpgrp(terminal.as_raw_fd(), group) };
+}
+
 /// `kill(2)`.
 pub(crate) fn kill(pid: i32, signal: c_int) -> Result<()> {
     // SAFETY: no pointers.

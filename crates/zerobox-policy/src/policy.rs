@@ -488,7 +488,7 @@ impl<'a> Resolver<'a> {
             let is_taken = path.parent().is_none()
                 || rules.covering(path).any(names_it)
                 || scratch.iter().any(|other| path.starts_with(&other.path))
-                || self.home.as_ref().is_some_and(|home| home.starts_with(path))
+                || (is_variable && self.home.as_ref().is_some_and(|home| home.starts_with(path)))
                 || system::READABLE.iter().chain(system::SPECIAL).any(|own| path.starts_with(own));
             // A grant of the caller around `TMPDIR`, such as the project, already makes it what it shall be.
             let serves_already = is_variable && rules.granted(path) == Some(Access::Write);

@@ -135,12 +135,18 @@ fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn F
             found.existing.push((path, obeyed_by));
         }
         // `git worktree remove` takes the whole directory away.
-        Ok(_) if path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees")) => {
+        Ok(_) if is_pointer_of_worktree(&path) => {
             found.absent.push(Watched { path, obeyed_by, before: Before::Present });
         }
         Ok(_) => found.existing.push((path, obeyed_by)),
         Err(_) => found.absent.push(Watched { path, obeyed_by, before: Before::Absent }),
     }
+}
+
+/// The files that every linked worktree has, gitrepository-layout(5).
+fn is_pointer_of_worktree(path: &Path) -> bool {
+    let in_worktree = path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees"));
+    in_worktree && (path.ends_with("gitdir") || path.ends_with("commondir"))
 }
 
 fn lexical(path: &Path) -> PathBuf {

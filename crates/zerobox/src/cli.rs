@@ -13,6 +13,7 @@ use zerobox::{Error, Session};
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
+    zerobox_linux::fill_streams();
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => return misread(&error),
@@ -71,6 +72,10 @@ fn misread(error: &clap::Error) -> i32 {
         ErrorKind::MissingRequiredArgument => "no command was given".to_owned(),
         ErrorKind::UnknownArgument => {
             format!("unknown flag `{}`", argument(ContextKind::InvalidArg).unwrap_or_default())
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = argument(ContextKind::PriorArg).unwrap_or_default();
+            format!("`{}` and `{other}` contradict each other", argument(ContextKind::InvalidArg).unwrap_or_default())
         }
         ErrorKind::NoEquals | ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
             format!("`{}` needs a value, after a `=`", argument(ContextKind::InvalidArg).unwrap_or_default())

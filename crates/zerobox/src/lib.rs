@@ -9,7 +9,8 @@
 //! # Ok::<(), zerobox::Error>(())
 //! ```
 //!
-//! [`run`] makes processes with `clone(2)` and must be called while the program has one thread only.
+//! [`run`] makes processes with `clone(2)` and must be called while the program has one thread only. It takes over the
+//! signals that end a program, to pass them on to the command, and keeps them.
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 

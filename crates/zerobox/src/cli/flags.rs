@@ -46,11 +46,11 @@ pub(crate) struct Flags {
     deny_write: Vec<OsString>,
 
     /// Use the host's /tmp and /var/tmp
-    #[arg(long, help_heading = FILES, overrides_with = "private_tmp")]
+    #[arg(long, help_heading = FILES, conflicts_with = "private_tmp")]
     share_tmp: bool,
 
     /// Use a /tmp and /var/tmp of the run's own (the default)
-    #[arg(long, help_heading = FILES, overrides_with = "share_tmp")]
+    #[arg(long, help_heading = FILES)]
     private_tmp: bool,
 
     /// Bound the private home and all temporary files together [default: 2G, at most half of the memory]
