@@ -1,6 +1,6 @@
 //! Files outside of the grants, and what read-only and writable grants allow.
 
-use crate::case::{Case, Skip, Verdict, cases};
+use crate::case::{Case, Verdict, cases};
 use crate::fixture::Fixture;
 use crate::pair::Pair;
 
@@ -8,12 +8,9 @@ pub const CASES: &[Case] = cases![
     Everyone: what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
-        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, set_id_bits_are_refused,
-        a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
+        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
         a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed;
-    User: set_user_id_programs_gain_nothing;
-    Root: system_directories_are_not_writable, secrets_of_etc_are_not_there, root_reads_no_foreign_file,
-        device_nodes_cannot_be_made, owners_cannot_be_changed, handles_of_files_do_not_open;
+    Root: system_directories_are_not_writable, secrets_of_etc_are_not_there, device_nodes_cannot_be_made, handles_of_files_do_not_open;
 ];
 
 fn what_is_not_granted_does_not_exist(f: &Fixture) -> Verdict {
@@ -233,37 +230,6 @@ fn a_planted_link_does_not_redirect_a_write(f: &Fixture) -> Verdict {
     Ok(())
 }
 
-fn set_id_bits_are_refused(f: &Fixture) -> Verdict {
-    f.write("project/tool", "#!/bin/sh\n");
-    f.check(&Pair {
-        flags: &["--allow-write=."],
-        allowed: &[&["chmod", "tool", "0755"], &["create-mode", "fine", "0755"], &["chmod", ".", "01755"]],
-        forbidden: &[
-            (&["chmod", "tool", "04755"], "EPERM"),
-            (&["chmod", "tool", "02755"], "EPERM"),
-            (&["fchmod", "tool", "04755"], "EPERM"),
-            (&["fchmodat2", "tool", "04755"], "EPERM|ENOSYS"),
-            (&["create-mode", "made1", "04755"], "EPERM"),
-            (&["creat-mode", "made2", "04755"], "EPERM"),
-            (&["mknod-mode", "made3", "04755"], "EPERM"),
-        ],
-    });
-    Ok(())
-}
-
-fn set_user_id_programs_gain_nothing(f: &Fixture) -> Verdict {
-    let Some(tool) = &f.tools.setuid_probe else {
-        return Err(Skip::because("only root can make a set-user-id program to try"));
-    };
-    let tool = tool.to_str().expect("UTF-8");
-    let (uid, gid) = (f.identity.uid(), f.identity.gid());
-    let outside = crate::outcome::run(f.command(tool).arg("ids"), crate::fixture::LIMIT);
-    outside.assert_stdout(&format!("{uid} 0 {gid} {gid}\n"));
-    let flag = format!("--allow-read={tool}");
-    f.run(&[&flag], &[tool, "ids"]).assert_stdout(&format!("{uid} {uid} {gid} {gid}\n"));
-    Ok(())
-}
-
 fn a_symlinked_project_works(f: &Fixture) -> Verdict {
     f.link("project", "alias");
     let mut command =
@@ -317,40 +283,11 @@ fn secrets_of_etc_are_not_there(f: &Fixture) -> Verdict {
     Ok(())
 }
 
-/// Inside, root is an ordinary user: file modes count.
-fn root_reads_no_foreign_file(f: &Fixture) -> Verdict {
-    f.write("project/theirs.txt", "theirs\n");
-    std::os::unix::fs::chown(f.root.join("project/theirs.txt"), Some(12345), Some(12345)).expect("root");
-    f.chmod("project/theirs.txt", 0o600);
-    f.check(&Pair {
-        flags: &["--allow-write=."],
-        allowed: &[&["read", "readme.txt"]],
-        forbidden: &[
-            (&["read", "theirs.txt"], "EACCES"),
-            (&["write", "theirs.txt"], "EACCES"),
-            (&["chmod", "theirs.txt", "0644"], "EPERM"),
-        ],
-    });
-    Ok(())
-}
-
 fn device_nodes_cannot_be_made(f: &Fixture) -> Verdict {
     f.check(&Pair {
         flags: &["--allow-write=."],
         allowed: &[&["mkfifo", "fifo"]],
         forbidden: &[(&["mknod", "null"], "EPERM|EACCES")],
-    });
-    Ok(())
-}
-
-fn owners_cannot_be_changed(f: &Fixture) -> Verdict {
-    f.check(&Pair {
-        flags: &["--allow-write=."],
-        allowed: &[&["chown", "readme.txt"]],
-        forbidden: &[
-            (&["chown-to", "readme.txt", "12345"], "EPERM|EINVAL"),
-            (&["setuid", "12345"], "EPERM|EINVAL"),
-        ],
     });
     Ok(())
 }

@@ -31,6 +31,7 @@ mod processes;
 mod procfs;
 mod protected;
 mod reports;
+mod rights;
 mod signals;
 mod skips;
 mod sockets;
@@ -98,6 +99,7 @@ fn trial(identity: Identity, area: &str, case: &'static Case, tools: &Arc<Tools>
 
 const AREAS: &[(&str, &[Case])] = &[
     ("files", files::CASES),
+    ("rights", rights::CASES),
     ("denies", denies::CASES),
     ("protected", protected::CASES),
     ("homes", homes::CASES),

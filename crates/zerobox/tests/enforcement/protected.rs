@@ -160,17 +160,25 @@ fn submodules_and_worktrees_are_covered(f: &Fixture) -> Verdict {
     f.write("project/lib/.git", "gitdir: ../.git/modules/lib\n");
     f.write("project/.git/worktrees/w/gitdir", "/elsewhere/.git\n");
     f.write("project/.git/worktrees/w/config.worktree", "[core]\n");
+    f.write("project/.git/worktrees/w/HEAD", "ref: refs/heads/main\n");
+    f.write("project/.git/worktrees/w/commondir", "../..\n");
     f.check(&Pair {
         flags: WRITABLE,
         allowed: &[&["create", ".git/modules/lib/index.lock"], &["create", ".git/worktrees/w/index.lock"]],
         forbidden: &[
             (&["write", ".git/modules/lib/config"], "EROFS"),
             (&["create", ".git/modules/lib/hooks/pre-commit"], "EROFS"),
-            (&["write", ".git/worktrees/w/config.worktree"], "EROFS"),
             (&["rename", ".git/modules/lib", ".git/modules/moved"], "EBUSY"),
             (&["rename", ".git/modules", ".git/moved"], "EBUSY"),
         ],
     });
+    // `git worktree remove` has to work, so what a worktree has for itself is held or told.
+    let outcome = f.inside(WRITABLE, &["write", ".git/worktrees/w/config.worktree"]);
+    if outcome.verdict() == "ok" {
+        outcome.assert_stderr_has(".git/worktrees/w/config.worktree");
+    } else {
+        assert_eq!(outcome.verdict(), "EROFS", "\n{outcome}");
+    }
     Ok(())
 }
 

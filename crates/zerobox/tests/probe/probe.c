@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 
 static const struct entry *const tables[] = {
-	file_attempts, mount_attempts,   process_attempts, syscall_attempts,  unix_attempts,
+	file_attempts, descriptor_attempts, mount_attempts, process_attempts, syscall_attempts, unix_attempts,
 	network_attempts, ipc_attempts, limit_attempts, terminal_attempts, host_helpers,
 };
 

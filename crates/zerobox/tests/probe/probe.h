@@ -30,6 +30,7 @@ struct entry {
 
 /* Each table ends with a nameless entry. */
 extern const struct entry file_attempts[];
+extern const struct entry descriptor_attempts[];
 extern const struct entry mount_attempts[];
 extern const struct entry process_attempts[];
 extern const struct entry syscall_attempts[];
