@@ -487,7 +487,7 @@ impl<'a> Resolver<'a> {
             let names_it = |rule: &FileRule| rule.source == RuleSource::User && rule.path == *path;
             let is_taken = path.parent().is_none()
                 || rules.covering(path).any(names_it)
-                || scratch.iter().any(|other| path.starts_with(&other.path))
+                || scratch.iter().any(|other| other.path == *path)
                 || (is_variable && self.home.as_ref().is_some_and(|home| home.starts_with(path)))
                 || system::READABLE.iter().chain(system::SPECIAL).any(|own| path.starts_with(own));
             // A grant of the caller around `TMPDIR`, such as the project, already makes it what it shall be.

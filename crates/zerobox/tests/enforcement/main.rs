@@ -6,7 +6,7 @@
 //! cannot fail proves nothing. The attempts are those of the program in `tests/probe`.
 //!
 //! A test that cannot run on a machine says so (`skip: NAME: REASON`); a skip that `skips.txt` does not list
-//! fails the run. `ZEROBOX_TEST_DIR` moves the test directories away from `/var/tmp`.
+//! fails the run. `ZEROBOX_TEST_DIR` moves the test directories elsewhere.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
 //! What the tests need beside the product: the probe, compiled once, where every account may run it.
 
 use crate::identity::Identity;
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -20,9 +21,14 @@ pub struct Tools {
     root: TempDir,
 }
 
+/// Not below `/tmp` or `/var/tmp`, which the sandbox replaces. Root makes it where every user may look.
+fn default_base() -> OsString {
+    if Identity::invoked_by_root() { "/srv".into() } else { env!("CARGO_TARGET_TMPDIR").into() }
+}
+
 impl Tools {
     pub fn prepare() -> io::Result<Self> {
-        let base = std::env::var_os("ZEROBOX_TEST_DIR").unwrap_or_else(|| "/var/tmp".into());
+        let base = std::env::var_os("ZEROBOX_TEST_DIR").unwrap_or_else(default_base);
         let root = tempfile::Builder::new().prefix("zerobox-tests-").tempdir_in(base)?;
         fs::set_permissions(root.path(), Permissions::from_mode(0o755))?;
         let bin = root.path().join("bin");
