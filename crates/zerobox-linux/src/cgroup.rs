@@ -117,11 +117,13 @@ fn sweep(parent: &Path) {
 
 /// Usually `/sys/fs/cgroup`; `unified` below it on machines that also have version 1.
 fn mount_point() -> Option<PathBuf> {
-    [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/unified")].into_iter().map(Path::to_owned).find(|path| {
-        let directory = rustix::fs::open(path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
-        let found = directory.and_then(|directory| rustix::fs::fstatfs(directory.as_fd()));
-        found.is_ok_and(|found| found.f_type == CGROUP2)
-    })
+    [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/unified")].into_iter().map(Path::to_owned).find(
+        |path| {
+            let directory = rustix::fs::open(path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
+            let found = directory.and_then(|directory| rustix::fs::fstatfs(directory.as_fd()));
+            found.is_ok_and(|found| found.f_type == CGROUP2)
+        },
+    )
 }
 
 const PREFIX: &str = "zerobox-";

@@ -51,9 +51,12 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
     let ruleset = i32::from_le_bytes(number);
     change_directory(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
-    sys::forbid_capabilities().and_then(|()| sys::keep_capabilities(0)).map_err(Failure::at(Stage::Privileges))?;
+    sys::forbid_capabilities()
+        .and_then(|()| sys::keep_capabilities(0))
+        .map_err(Failure::at(Stage::Privileges))?;
     sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
-    let listener = sys::seccomp(&prepared.filter, prepared.mediate_sockets).map_err(Failure::at(Stage::Filter))?;
+    let listener =
+        sys::seccomp(&prepared.filter, prepared.mediate_sockets).map_err(Failure::at(Stage::Filter))?;
     // The descriptor is left open: from now on it is init's.
     let number = listener.map_or(NO_LISTENER, |listener| {
         let number = listener.as_raw_fd();
@@ -72,7 +75,8 @@ fn confine(prepared: &Prepared, go: BorrowedFd<'_>, report: BorrowedFd<'_>) -> R
 /// step of a start (0.4 of 2 ms), and here it runs beside init's mounts.
 fn make_network() -> sys::Result<()> {
     sys::unshare(libc::CLONE_NEWNET)?;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     sys::loopback_up(socket.as_fd())
 }
 
@@ -128,4 +132,3 @@ fn execute(prepared: &Prepared) -> Failure {
 
 /// Sent as soon as init may join the network namespace.
 pub(crate) const NETWORK_MADE: u8 = 0xfe;
-

@@ -22,7 +22,9 @@ impl PlanError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoLandlock => "Linux 6.2 or later, with `landlock` in the `lsm=` boot parameter".to_owned(),
-            Self::Limit { .. } => "run as an ordinary user, or under `systemd-run --scope -p Delegate=yes`".to_owned(),
+            Self::Limit { .. } => {
+                "run as an ordinary user, or under `systemd-run --scope -p Delegate=yes`".to_owned()
+            }
             Self::Degraded(degradation) => {
                 format!("{}; or leave `--strict-sandbox` out", degradation.remedy)
             }

@@ -51,7 +51,9 @@ fn proc_of_root() -> (Vec<PathBuf>, Vec<PathBuf>) {
         }
         if mode & 0o004 == 0 {
             private.push(entry.path());
-        } else if metadata.is_dir() && !IS_OWN.contains(&entry.file_name().as_encoded_bytes()) || mode & 0o200 != 0 {
+        } else if metadata.is_dir() && !IS_OWN.contains(&entry.file_name().as_encoded_bytes())
+            || mode & 0o200 != 0
+        {
             settings.push(entry.path());
         }
     }

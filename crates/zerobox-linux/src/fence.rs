@@ -13,7 +13,9 @@ pub(crate) fn ruleset(prepared: &Prepared) -> Result<OwnedFd, Failure> {
     let abi = prepared.landlock_abi;
     let attr = LandlockRuleset { files: handled(abi), network: 0, scoped: scopes(abi) };
     let ruleset = sys::landlock_create(&attr).map_err(Failure::at(Stage::Landlock))?;
-    for (index, (path, access)) in prepared.landlock.iter().enumerate().filter(|(_, (_, access))| *access != 0) {
+    for (index, (path, access)) in
+        prepared.landlock.iter().enumerate().filter(|(_, (_, access))| *access != 0)
+    {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::open(path.as_c_str(), flags, Mode::empty())
             .and_then(|path| sys::landlock_allow(ruleset.as_fd(), path.as_fd(), *access))
@@ -39,7 +41,11 @@ fn allow_stream(ruleset: &OwnedFd, fd: i32, abi: u32) -> sys::Result<()> {
     let reads = flags & OFlags::RWMODE != OFlags::WRONLY;
     let writes = flags & OFlags::RWMODE != OFlags::RDONLY;
     let mut access = 0;
-    for (wanted, rights) in [(reads, Rights::StreamRead), (writes, Rights::StreamWrite), (kind == FileType::CharacterDevice, Rights::Control)] {
+    for (wanted, rights) in [
+        (reads, Rights::StreamRead),
+        (writes, Rights::StreamWrite),
+        (kind == FileType::CharacterDevice, Rights::Control),
+    ] {
         access |= if wanted { rights.bits(false, abi) } else { 0 };
     }
     match sys::landlock_allow(ruleset.as_fd(), stream, access) {

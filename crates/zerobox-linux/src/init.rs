@@ -73,7 +73,8 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
-    let own_paths = prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
+    let own_paths =
+        prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
     Ok(Init {
         control,
         command,
@@ -204,7 +205,8 @@ impl Init<'_> {
     }
 
     fn wait(&self) -> sys::Result<Ready> {
-        let mut fds = vec![PollFd::new(self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::new(self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
         fds.extend(self.mediator.iter().flat_map(Mediator::poll_fds));
         let timeout = self.mediator.as_ref().and_then(Mediator::timeout);
         let watch = self.memory.as_ref().map(|_| MEMORY_MILLIS);

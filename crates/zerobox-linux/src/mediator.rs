@@ -10,6 +10,8 @@
 //! network namespace (sockets of the host are in another), or if the policy names it. Other address families need
 //! no check here; they are carried out with the copy as well, since the family itself is in that memory.
 
+#![allow(clippy::cast_possible_truncation, reason = "the kernel cuts these arguments to an int as well")]
+
 use crate::sys::{self, Notification};
 use crate::unix_sockets;
 use rustix::event::{PollFd, PollFlags};
@@ -114,7 +116,10 @@ impl Mediator {
         let caller = notification.pid.cast_signed();
         let socket = descriptor_of(caller, fd)?;
         // The kernel cuts the length to an int and refuses what is longer than any address.
-        let length = usize::try_from(length as u32 as i32).ok().filter(|length| *length <= MAX_ADDRESS).ok_or(Errno::INVAL)?;
+        let length = usize::try_from(length as u32 as i32)
+            .ok()
+            .filter(|length| *length <= MAX_ADDRESS)
+            .ok_or(Errno::INVAL)?;
         let mut bytes = vec![0; length];
         if length > 0 && sys::read_memory(caller, pointer, &mut bytes)? != length {
             return Err(Errno::FAULT);
@@ -160,7 +165,7 @@ impl Mediator {
         if !is_granted && !unix_sockets::is_bound_here(file.as_fd())? {
             return Err(Errno::CONNREFUSED);
         }
-        let mut bytes = u16::from(AddressFamily::UNIX.as_raw() as u8).to_ne_bytes().to_vec();
+        let mut bytes = AddressFamily::UNIX.as_raw().to_ne_bytes().to_vec();
         bytes.extend(format!("/proc/self/fd/{}\0", file.as_raw_fd()).bytes());
         let unsure = !is_granted && u32::try_from(stat.st_ino).is_err();
         Ok(Address { bytes, _file: Some(file), unsure })
@@ -171,12 +176,17 @@ impl Mediator {
     fn pair(&self, notification: &Notification) -> Result<i64, Errno> {
         let [_, kind, _, pointer, ..] = notification.data.args;
         let flags = SocketFlags::from_bits_truncate(kind as u32);
-        let (one, other) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags | SocketFlags::CLOEXEC, None)?;
+        let (one, other) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            flags | SocketFlags::CLOEXEC,
+            None,
+        )?;
         let on_exec = if flags.contains(SocketFlags::CLOEXEC) { OFlags::CLOEXEC.bits() } else { 0 };
         let mut numbers = [0; 8];
         for (at, socket) in [(0, one), (4, other)] {
-            let number = sys::add_descriptor(self.listener.as_fd(), notification.id, socket.as_fd(), on_exec)?;
+            let number =
+                sys::add_descriptor(self.listener.as_fd(), notification.id, socket.as_fd(), on_exec)?;
             numbers[at..at + 4].copy_from_slice(&number.to_ne_bytes());
         }
         sys::write_memory(notification.pid.cast_signed(), pointer, &numbers)?;
@@ -220,7 +230,9 @@ fn descriptor_of(caller: i32, fd: u64) -> Result<OwnedFd, Errno> {
     // PIDFD_THREAD (6.9) is O_EXCL. Before it a thread's descriptors are found through its process.
     let thread = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
     let pidfd = match rustix::process::pidfd_open(pid, thread) {
-        Err(Errno::INVAL) => rustix::process::pidfd_open(leader_of(caller).ok_or(Errno::SRCH)?, PidfdFlags::empty())?,
+        Err(Errno::INVAL) => {
+            rustix::process::pidfd_open(leader_of(caller).ok_or(Errno::SRCH)?, PidfdFlags::empty())?
+        }
         other => other?,
     };
     rustix::process::pidfd_getfd(&pidfd, fd as u32 as i32, PidfdGetfdFlags::empty())

@@ -75,7 +75,8 @@ impl Failure {
     pub(crate) fn bytes(self) -> [u8; FAILURE_SIZE] {
         let mut bytes = [0; FAILURE_SIZE];
         bytes[0] = FAILED;
-        bytes[1] = Stage::ALL.iter().position(|stage| *stage == self.stage).map_or(0, |at| at as u8);
+        let stage = Stage::ALL.iter().position(|stage| *stage == self.stage);
+        bytes[1] = stage.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
         bytes[2..6].copy_from_slice(&u32::try_from(self.index).unwrap_or(u32::MAX).to_le_bytes());
         bytes[6..10].copy_from_slice(&self.errno.raw_os_error().to_le_bytes());
         bytes
@@ -100,10 +101,9 @@ impl Message {
     /// The next message; `None` when init is gone.
     pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<Self> {
         let mut buffer = vec![0; MAX_SIZE];
-        let (count, _) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())
-        })
-        .ok()?;
+        let (count, _) =
+            rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()))
+                .ok()?;
         Self::parse(&buffer[..count])
     }
 

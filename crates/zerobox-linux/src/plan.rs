@@ -54,7 +54,8 @@ impl Plan {
     /// # Errors
     /// When a required layer is missing or a limit cannot be held at all; with a strict policy, on any degradation.
     pub fn compile(policy: &Policy, facts: &HostFacts) -> Result<Self, PlanError> {
-        let landlock_abi = facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;
+        let landlock_abi =
+            facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;
         let mut degradations = Vec::new();
         if landlock_abi < fence::SCOPED_ABI {
             degradations.push(Degradation {

@@ -5,8 +5,8 @@ use crate::plan::{LandlockRule, LimitPlan, Mount, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
-use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -99,18 +99,34 @@ impl Prepared {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         let none = Vec::new();
-        let (mounts, rules) = plan.as_ref().map_or((&none, &[][..]), |plan| (&plan.mounts, &plan.landlock[..]));
+        let (mounts, rules) =
+            plan.as_ref().map_or((&none, &[][..]), |plan| (&plan.mounts, &plan.landlock[..]));
         let abi = plan.as_ref().map_or(0, |plan| plan.landlock_abi);
         let limits = plan.as_ref().map_or_else(|| LimitPlan::unconfined(policy), |plan| plan.limits.clone());
         Ok(Self {
-            identity: Identity { uid_map: text(format!("{uid} {uid} 1\n"))?, gid_map: text(format!("{gid} {gid} 1\n"))? },
-            mounts: mounts.iter().enumerate().map(|(index, mount)| step(index, mount)).collect::<Result<_, _>>()?,
+            identity: Identity {
+                uid_map: text(format!("{uid} {uid} 1\n"))?,
+                gid_map: text(format!("{gid} {gid} 1\n"))?,
+            },
+            mounts: mounts
+                .iter()
+                .enumerate()
+                .map(|(index, mount)| step(index, mount))
+                .collect::<Result<_, _>>()?,
             landlock_abi: abi,
             landlock: rules.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
             filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
             mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
-            sockets: plan.iter().flat_map(|plan| &plan.sockets).map(|path| text(path)).collect::<Result<_, _>>()?,
-            limits: limits.resources.iter().map(|limit| (rlimit(limit.resource), both(limit.value))).collect(),
+            sockets: plan
+                .iter()
+                .flat_map(|plan| &plan.sockets)
+                .map(text)
+                .collect::<Result<_, _>>()?,
+            limits: limits
+                .resources
+                .iter()
+                .map(|limit| (rlimit(limit.resource), both(limit.value)))
+                .collect(),
             affinity: limits.affinity,
             watched_memory: limits.watched_memory,
             scratch_size: limits.scratch,
@@ -129,7 +145,9 @@ impl Prepared {
         match stage {
             Stage::Identity => "map the user into the sandbox (`/proc/self/uid_map`)".to_owned(),
             Stage::Root => "make the sandbox's root".to_owned(),
-            Stage::Mount => plan.and_then(|plan| plan.mounts.get(index)).map_or_else(String::new, describe_mount),
+            Stage::Mount => {
+                plan.and_then(|plan| plan.mounts.get(index)).map_or_else(String::new, describe_mount)
+            }
             Stage::Pivot => "enter the sandbox's root".to_owned(),
             Stage::Landlock => "make a Landlock ruleset".to_owned(),
             Stage::LandlockRule => plan.and_then(|plan| plan.landlock.get(index)).map_or_else(
@@ -194,9 +212,10 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Bind { path, .. } | Mount::Pin { path } => {
             StepKind::Bind { source: text(path)?, attributes: NO_DEVICES }
         }
-        Mount::Node { source, .. } => {
-            StepKind::Bind { source: text(source)?, attributes: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC }
-        }
+        Mount::Node { source, .. } => StepKind::Bind {
+            source: text(source)?,
+            attributes: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+        },
         Mount::Cover { directory, .. } => StepKind::Cover { directory: *directory },
         Mount::Scratch { kind, over_host, .. } => StepKind::Scratch {
             mode: if *kind == ScratchKind::Home { 0o700 } else { 0o1777 },
@@ -272,7 +291,8 @@ pub fn fill_streams() {
 /// `Directory` for one among the standard streams and the descriptors to keep.
 pub(crate) fn refuse_directories(kept: &[i32]) -> Result<(), SpawnError> {
     for fd in [0, 1, 2].iter().chain(kept) {
-        let kind = rustix::fs::fstat(sys::inherited(*fd)).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
+        let kind = rustix::fs::fstat(sys::inherited(*fd))
+            .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
         if kind == Ok(rustix::fs::FileType::Directory) {
             return Err(SpawnError::Directory { fd: *fd });
         }
@@ -285,8 +305,10 @@ pub(crate) fn refuse_directories(kept: &[i32]) -> Result<(), SpawnError> {
 /// # Errors
 /// `KeepFd` for a descriptor that is not open.
 pub(crate) fn close_inherited(kept: &[i32]) -> Result<(), SpawnError> {
-    sys::close_on_exec_from(3)
-        .map_err(|errno| SpawnError::Step { step: "close inherited descriptors".to_owned(), source: errno.into() })?;
+    sys::close_on_exec_from(3).map_err(|errno| SpawnError::Step {
+        step: "close inherited descriptors".to_owned(),
+        source: errno.into(),
+    })?;
     for fd in kept {
         rustix::io::fcntl_setfd(sys::inherited(*fd), rustix::io::FdFlags::empty())
             .map_err(|_| SpawnError::KeepFd { fd: *fd })?;

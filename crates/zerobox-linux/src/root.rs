@@ -81,7 +81,9 @@ impl Builder<'_> {
                 self.attach(&tree, target)
             }
             StepKind::Cover { directory } => self.cover(target, *directory),
-            StepKind::Scratch { mode, own } => self.scratch(target, Mode::from_raw_mode(*mode), own.as_deref()),
+            StepKind::Scratch { mode, own } => {
+                self.scratch(target, Mode::from_raw_mode(*mode), own.as_deref())
+            }
             StepKind::Processes => {
                 let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
                 self.attach(&mount(&context, inert())?, target)
@@ -158,7 +160,8 @@ fn open_path(directory: BorrowedFd<'_>, path: &CStr, resolve: ResolveFlags) -> R
 }
 
 fn clone_tree(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     flags |= if path.is_empty() { OpenTreeFlags::AT_EMPTY_PATH } else { OpenTreeFlags::AT_SYMLINK_NOFOLLOW };
     rustix::mount::open_tree(directory, path, flags)
 }

@@ -99,7 +99,11 @@ pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnErro
     Ok(running)
 }
 
-fn spawn_confined(prepared: Prepared, signals: &Signals, cgroup: Option<Group>) -> Result<Running, SpawnError> {
+fn spawn_confined(
+    prepared: Prepared,
+    signals: &Signals,
+    cgroup: Option<Group>,
+) -> Result<Running, SpawnError> {
     let step = |step: &str| {
         let step = step.to_owned();
         move |errno: Errno| SpawnError::Step { step, source: errno.into() }
@@ -109,21 +113,26 @@ fn spawn_confined(prepared: Prepared, signals: &Signals, cgroup: Option<Group>) 
         .map_err(step("make a socket for the sandbox"))?;
     if let Some(group) = &cgroup {
         // A child is born into its parent's group.
-        group.add(0).map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
+        group
+            .add(0)
+            .map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
     }
     match sys::clone(NAMESPACES) {
         Ok(Cloned::Child) => {
             drop(control);
             init::run(&prepared, &inside)
         }
-        Ok(Cloned::Parent(process)) => Ok(Running { prepared, process, control: Channel::Init(control), cgroup }),
+        Ok(Cloned::Parent(process)) => {
+            Ok(Running { prepared, process, control: Channel::Init(control), cgroup })
+        }
         Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
     }
     .inspect(|_| signals.restore_terminal_later())
 }
 
 fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
-    let failed = |errno: Errno| SpawnError::Step { step: "start the command".to_owned(), source: errno.into() };
+    let failed =
+        |errno: Errno| SpawnError::Step { step: "start the command".to_owned(), source: errno.into() };
     let (report, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone(0).map_err(failed)? {
         Cloned::Child => command::become_unconfined(&prepared, tell.as_fd()),
@@ -165,7 +174,12 @@ impl Running {
             let timeout = remaining.map(timespec);
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(SpawnError::Step { step: "wait for the command".to_owned(), source: errno.into() }),
+                Err(errno) => {
+                    return Err(SpawnError::Step {
+                        step: "wait for the command".to_owned(),
+                        source: errno.into(),
+                    });
+                }
             }
             if fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
                 && let Some(socket) = socket
@@ -213,7 +227,8 @@ impl Running {
 
     fn failed(&self, stage: Stage, index: usize, errno: i32) -> SpawnError {
         let source = std::io::Error::from_raw_os_error(errno);
-        let program = PathBuf::from(OsString::from(self.prepared.command.program.to_string_lossy().into_owned()));
+        let program =
+            PathBuf::from(OsString::from(self.prepared.command.program.to_string_lossy().into_owned()));
         match (stage, errno) {
             (Stage::Execute, libc::ENOENT) => SpawnError::NotFound { program },
             (Stage::Execute, _) => SpawnError::NotExecutable { program, source },
@@ -252,7 +267,10 @@ impl Running {
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(duration.subsec_nanos()) }
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
 }
 
 const NAMESPACES: i32 = libc::CLONE_NEWUSER

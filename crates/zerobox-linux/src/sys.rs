@@ -2,6 +2,8 @@
 //!
 //! Nothing in here allocates, so that all of it may be used between `clone(2)` and `execve(2)`.
 
+#![allow(clippy::cast_possible_truncation, reason = "each cast is to the width of the kernel's own field")]
+
 use libc::{c_char, c_int, c_long, c_ulong};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -55,11 +57,19 @@ pub(crate) fn unshare(flags: c_int) -> Result<()> {
 
 /// `mount_setattr(2)` on a whole detached tree: sets `attributes` and makes every mount of it private.
 pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attributes: u64, recursive: bool) -> Result<()> {
-    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let attr =
+        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string and `attr` lives through the call, with its true size beside it.
     check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, pointer(&attr), size_of_val(&attr))
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            pointer(&attr),
+            size_of_val(&attr),
+        )
     })
     .map(drop)
 }
@@ -67,13 +77,15 @@ pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attributes: u64, recursive: bo
 /// `close_range(2)` with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on ends at the next exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: no pointers, and nothing is closed now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
 }
 
 /// The ABI that `landlock_create_ruleset(2)` answers with; `None` where there is no Landlock.
 pub(crate) fn landlock_abi() -> Option<u32> {
     // SAFETY: a null attribute of size zero with LANDLOCK_CREATE_RULESET_VERSION asks for the number only.
-    let abi = check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, 1u32) }).ok()?;
+    let abi =
+        check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, 1u32) }).ok()?;
     u32::try_from(abi).ok().filter(|abi| *abi > 0)
 }
 
@@ -88,7 +100,13 @@ pub(crate) struct LandlockRuleset {
 
 /// `landlock_create_ruleset(2)`. Trailing zero fields are accepted by every kernel that knows Landlock.
 pub(crate) fn landlock_create(attr: &LandlockRuleset) -> Result<OwnedFd> {
-    let size = if attr.scoped != 0 { 24usize } else if attr.network != 0 { 16 } else { 8 };
+    let size = if attr.scoped != 0 {
+        24usize
+    } else if attr.network != 0 {
+        16
+    } else {
+        8
+    };
     // SAFETY: `attr` lives through the call and `size` is at most its size.
     check_fd(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, pointer(attr), size, 0u32) })
 }
@@ -121,7 +139,9 @@ pub(crate) fn seccomp(filter: &[libc::sock_filter], listen: bool) -> Result<Opti
     let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
     let install = |flags: c_ulong| {
         // SAFETY: `program` points to `length` instructions, which the kernel copies and checks.
-        check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, pointer(&program)) })
+        check(unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, pointer(&program))
+        })
     };
     if !listen {
         return install(0).map(|_| None);
@@ -165,7 +185,12 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, result: std::result::Res
 }
 
 /// Puts `fd` into the caller of notification `id`, and returns its number there.
-pub(crate) fn add_descriptor(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, flags: u32) -> Result<c_int> {
+pub(crate) fn add_descriptor(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    fd: BorrowedFd<'_>,
+    flags: u32,
+) -> Result<c_int> {
     let addfd = libc::seccomp_notif_addfd {
         id,
         flags: 0,
@@ -174,7 +199,8 @@ pub(crate) fn add_descriptor(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'
         newfd_flags: flags,
     };
     // SAFETY: `addfd` lives through the call, which only reads it.
-    let number = check(unsafe { c_long::from(libc::ioctl(listener.as_raw_fd(), NOTIF_ADDFD, pointer(&addfd))) })?;
+    let number =
+        check(unsafe { c_long::from(libc::ioctl(listener.as_raw_fd(), NOTIF_ADDFD, pointer(&addfd))) })?;
     c_int::try_from(number).map_err(|_| Errno::BADF)
 }
 
@@ -200,7 +226,8 @@ pub(crate) fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
 pub(crate) fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     let length = libc::socklen_t::try_from(address.len()).map_err(|_| Errno::INVAL)?;
     // SAFETY: the kernel copies `length` bytes from `address` and checks them.
-    check(unsafe { c_long::from(libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), length)) }).map(drop)
+    check(unsafe { c_long::from(libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), length)) })
+        .map(drop)
 }
 
 /// The process at the other end of a connected Unix socket, `SO_PEERCRED` of unix(7); 0 if it has no number here.
@@ -253,7 +280,10 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: `request` is a valid `ifreq` and lives through the call.
-    check(unsafe { c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, pointer(&request))) }).map(drop)
+    check(unsafe {
+        c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, pointer(&request)))
+    })
+    .map(drop)
 }
 
 /// Empties the bounding set, and takes from uid 0 what it gives, so that nothing that this process executes ever has a
@@ -262,7 +292,9 @@ pub(crate) fn forbid_capabilities() -> Result<()> {
     for capability in 0..=LAST_CAPABILITY {
         // EINVAL ends the list of this kernel's capabilities.
         // SAFETY: no pointers.
-        if check(unsafe { c_long::from(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)) }) == Err(Errno::INVAL) {
+        if check(unsafe { c_long::from(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)) })
+            == Err(Errno::INVAL)
+        {
             break;
         }
     }
@@ -299,7 +331,9 @@ pub(crate) fn prctl(option: c_int, argument: c_ulong) -> Result<()> {
 
 /// `execve(2)`; returns only on failure. Both arrays end with a null pointer.
 pub(crate) fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> Errno {
-    debug_assert!(argv.last().is_some_and(|last| last.is_null()) && envp.last().is_some_and(|last| last.is_null()));
+    debug_assert!(
+        argv.last().is_some_and(|last| last.is_null()) && envp.last().is_some_and(|last| last.is_null())
+    );
     // SAFETY: both arrays are null-terminated and hold pointers to C strings that `Prepared` owns.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)

@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// connect(2) by the file's inode, and an inode is bound once and for good, so that the answer stays true while
 /// `file` is open.
 pub(crate) fn is_bound_here(file: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let found = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+    let found =
+        rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
     let Some(device) = device_of_mount(found.stx_mnt_id) else { return Ok(false) };
     // The kernel tells the low half of the inode number only.
-    let inode = found.stx_ino as u32;
+    let inode = (found.stx_ino & u64::from(u32::MAX)).try_into().map_err(|_| Errno::RANGE)?;
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
@@ -56,7 +57,9 @@ fn scan(mut messages: &[u8], device: u32, inode: u32) -> Scan {
         }
         let (message, rest) = messages.split_at(length.next_multiple_of(4).min(messages.len()));
         match u16::from_ne_bytes([message[4], message[5]]) {
-            SOCK_DIAG_BY_FAMILY if file_of(&message[..length]) == Some((inode, device)) => return Scan::Found,
+            SOCK_DIAG_BY_FAMILY if file_of(&message[..length]) == Some((inode, device)) => {
+                return Scan::Found;
+            }
             SOCK_DIAG_BY_FAMILY => {}
             _ => return Scan::End,
         }

@@ -75,7 +75,10 @@ fn fits(pattern: &str, name: &OsStr) -> bool {
 ///
 /// # Errors
 /// `Variable` and `NamePattern` for what cannot be read.
-pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Result<Vec<Variable>, PolicyError> {
+pub(crate) fn build(
+    request: &Request,
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<Variable>, PolicyError> {
     if request.allow_all || request.no_sandbox {
         return with_set(request, inherited(surroundings, &Origin::Flag("--allow-all".into())), &[]);
     }
@@ -92,14 +95,17 @@ pub(crate) fn build(request: &Request, surroundings: &Surroundings<'_>) -> Resul
         }
     }
     let homes: Vec<&str> = crate::toolchains::variables().collect();
-    let passed = inherited(surroundings, &Origin::default_policy("environment")).into_iter().filter_map(|variable| {
-        let name = variable.name.as_os_str();
-        let may_pass = |pattern: &NamePattern| pattern.is_exact() || !LOADS_CODE.iter().any(|other| fits(other, name));
-        match allowed.iter().find(|(pattern, _)| pattern.matches(name) && may_pass(pattern)) {
-            Some((_, origin)) => Some(Variable { origin: origin.clone(), ..variable }),
-            None => passes_by_default(name, &homes).then_some(variable),
-        }
-    });
+    let passed =
+        inherited(surroundings, &Origin::default_policy("environment")).into_iter().filter_map(|variable| {
+            let name = variable.name.as_os_str();
+            let may_pass = |pattern: &NamePattern| {
+                pattern.is_exact() || !LOADS_CODE.iter().any(|other| fits(other, name))
+            };
+            match allowed.iter().find(|(pattern, _)| pattern.matches(name) && may_pass(pattern)) {
+                Some((_, origin)) => Some(Variable { origin: origin.clone(), ..variable }),
+                None => passes_by_default(name, &homes).then_some(variable),
+            }
+        });
     with_set(request, passed.collect(), &denied)
 }
 
@@ -113,9 +119,14 @@ fn inherited(surroundings: &Surroundings<'_>, origin: &Origin) -> Vec<Variable> 
 }
 
 /// Adds what `--env` sets and takes away what `--deny-env` names: a deny holds on every route.
-fn with_set(request: &Request, mut passed: Vec<Variable>, denied: &[NamePattern]) -> Result<Vec<Variable>, PolicyError> {
+fn with_set(
+    request: &Request,
+    mut passed: Vec<Variable>,
+    denied: &[NamePattern],
+) -> Result<Vec<Variable>, PolicyError> {
     for text in &request.env {
-        let (name, value) = split_variable(text).ok_or_else(|| PolicyError::Variable { text: text.clone() })?;
+        let (name, value) =
+            split_variable(text).ok_or_else(|| PolicyError::Variable { text: text.clone() })?;
         passed.retain(|variable| variable.name != name);
         let origin = Origin::Flag(format!("--env={}", name.display()).into());
         passed.push(Variable { name, value, origin });
@@ -135,7 +146,8 @@ fn patterns<'a>(lists: impl Iterator<Item = &'a str>) -> Result<Vec<NamePattern>
 }
 
 fn passes_by_default(name: &OsStr, homes: &[&str]) -> bool {
-    name.to_str().is_some_and(|name| HARMLESS.contains(&name) || name.starts_with("LC_") || homes.contains(&name))
+    name.to_str()
+        .is_some_and(|name| HARMLESS.contains(&name) || name.starts_with("LC_") || homes.contains(&name))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -148,32 +160,195 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Variables that say how to behave and hold no secret. `TERM_PROGRAM`, `COLORTERM` and the like keep
 /// terminal programs as they are outside; `PYTHON*` rows are switches without a path.
 const HARMLESS: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION",
-    "TERMINFO", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORFGBG",
-    "LS_COLORS", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TMP", "TEMP", "EDITOR", "VISUAL", "PAGER", "LESS",
-    "MANPATH", "INFOPATH", "HOSTNAME", "HOSTTYPE", "SHLVL", "CI", "DEBIAN_FRONTEND", "XDG_CONFIG_HOME",
-    "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_DATA_DIRS", "XDG_CONFIG_DIRS", "JAVA_HOME",
-    "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "NVM_BIN", "NVM_INC", "PYENV_VERSION", "RBENV_VERSION",
-    "RUSTUP_TOOLCHAIN", "RUST_BACKTRACE", "RUST_LOG", "CARGO_TERM_COLOR", "NODE_ENV", "PYTHONUNBUFFERED",
-    "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONHASHSEED", "SOURCE_DATE_EPOCH",
-    "COLORSCHEME", "WT_SESSION", "VTE_VERSION", "KONSOLE_VERSION", "ITERM_SESSION_ID",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "TERMINFO",
+    "COLUMNS",
+    "LINES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORFGBG",
+    "LS_COLORS",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TZDIR",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "LESS",
+    "MANPATH",
+    "INFOPATH",
+    "HOSTNAME",
+    "HOSTTYPE",
+    "SHLVL",
+    "CI",
+    "DEBIAN_FRONTEND",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_DATA_DIRS",
+    "XDG_CONFIG_DIRS",
+    "JAVA_HOME",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "NVM_BIN",
+    "NVM_INC",
+    "PYENV_VERSION",
+    "RBENV_VERSION",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "CARGO_TERM_COLOR",
+    "NODE_ENV",
+    "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONIOENCODING",
+    "PYTHONUTF8",
+    "PYTHONHASHSEED",
+    "SOURCE_DATE_EPOCH",
+    "COLORSCHEME",
+    "WT_SESSION",
+    "VTE_VERSION",
+    "KONSOLE_VERSION",
+    "ITERM_SESSION_ID",
 ];
 
 /// Variables through which a loader, an interpreter or git runs code or reads files of somebody's choice.
 /// A pattern never lets them through; their exact name does.
 const LOADS_CODE: &[&str] = &[
-    "LD_*", "DYLD_*", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "MALLOC_*", "NLSPATH", "HOSTALIASES", "RES_OPTIONS",
-    "NODE_OPTIONS", "NODE_PATH", "NODE_REPL_EXTERNAL_MODULE", "BUN_OPTIONS", "DENO_OPTIONS", "npm_config_*", "NPM_CONFIG_*",
-    "PYTHONSTARTUP", "PYTHONPATH", "PYTHONHOME", "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONUSERBASE",
-    "PYTHONEXECUTABLE", "PYTHONPYCACHEPREFIX", "PYTHONWARNINGS", "PERL5OPT", "PERL5LIB", "PERLLIB", "PERL5DB", "RUBYOPT",
-    "RUBYLIB", "GEM_PATH", "GEM_HOME", "BUNDLE_GEMFILE", "LUA_*", "PHPRC", "PHP_INI_SCAN_DIR", "R_PROFILE*", "R_ENVIRON*", "JULIA_LOAD_PATH",
-    "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS", "CLASSPATH", "MAVEN_OPTS", "MAVEN_ARGS", "GRADLE_OPTS", "SBT_OPTS",
-    "DOTNET_STARTUP_HOOKS", "COR_PROFILER*", "CORECLR_PROFILER*", "RUSTC", "RUSTC_*", "RUSTFLAGS", "RUSTDOCFLAGS", "CARGO_BUILD_*",
-    "CARGO_TARGET_*", "CARGO_ALIAS_*", "GOFLAGS", "GOTOOLDIR", "GOENV", "CC", "CXX", "MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "GIT_SSH", "GIT_SSH_COMMAND",
-    "GIT_CONFIG*", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_EXTERNAL_DIFF", "GIT_PROXY_COMMAND", "GIT_ASKPASS", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_PAGER", "GIT_DIR", "GIT_WORK_TREE",
-    "SSH_ASKPASS", "SUDO_ASKPASS", "BASH_ENV", "BASH_FUNC_*", "BASHOPTS", "SHELLOPTS", "ENV", "PROMPT_COMMAND", "PS4", "IFS", "ZDOTDIR",
-    "LESSOPEN", "LESSCLOSE", "LESSKEY*", "MANOPT", "BROWSER", "VIMINIT", "EXINIT", "GVIMINIT", "VIM", "VIMRUNTIME", "INPUTRC", "OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "SSLKEYLOGFILE",
-    "GTK_MODULES", "GTK_PATH", "GTK_IM_MODULE_FILE", "QT_PLUGIN_PATH", "QML_*", "GIO_EXTRA_MODULES", "GST_PLUGIN_*", "GDK_PIXBUF_MODULE*", "VK_*_LAYER*", "ELECTRON_RUN_AS_NODE", "TCLLIBPATH", "EMACSLOADPATH",
+    "LD_*",
+    "DYLD_*",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "LOCPATH",
+    "MALLOC_*",
+    "NLSPATH",
+    "HOSTALIASES",
+    "RES_OPTIONS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_REPL_EXTERNAL_MODULE",
+    "BUN_OPTIONS",
+    "DENO_OPTIONS",
+    "npm_config_*",
+    "NPM_CONFIG_*",
+    "PYTHONSTARTUP",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONBREAKPOINT",
+    "PYTHONUSERBASE",
+    "PYTHONEXECUTABLE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONWARNINGS",
+    "PERL5OPT",
+    "PERL5LIB",
+    "PERLLIB",
+    "PERL5DB",
+    "RUBYOPT",
+    "RUBYLIB",
+    "GEM_PATH",
+    "GEM_HOME",
+    "BUNDLE_GEMFILE",
+    "LUA_*",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "R_PROFILE*",
+    "R_ENVIRON*",
+    "JULIA_LOAD_PATH",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "JAVA_OPTS",
+    "CLASSPATH",
+    "MAVEN_OPTS",
+    "MAVEN_ARGS",
+    "GRADLE_OPTS",
+    "SBT_OPTS",
+    "DOTNET_STARTUP_HOOKS",
+    "COR_PROFILER*",
+    "CORECLR_PROFILER*",
+    "RUSTC",
+    "RUSTC_*",
+    "RUSTFLAGS",
+    "RUSTDOCFLAGS",
+    "CARGO_BUILD_*",
+    "CARGO_TARGET_*",
+    "CARGO_ALIAS_*",
+    "GOFLAGS",
+    "GOTOOLDIR",
+    "GOENV",
+    "CC",
+    "CXX",
+    "MAKEFLAGS",
+    "MAKEFILES",
+    "GNUMAKEFLAGS",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_CONFIG*",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PROXY_COMMAND",
+    "GIT_ASKPASS",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_PAGER",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "SSH_ASKPASS",
+    "SUDO_ASKPASS",
+    "BASH_ENV",
+    "BASH_FUNC_*",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "ENV",
+    "PROMPT_COMMAND",
+    "PS4",
+    "IFS",
+    "ZDOTDIR",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "LESSKEY*",
+    "MANOPT",
+    "BROWSER",
+    "VIMINIT",
+    "EXINIT",
+    "GVIMINIT",
+    "VIM",
+    "VIMRUNTIME",
+    "INPUTRC",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "SSLKEYLOGFILE",
+    "GTK_MODULES",
+    "GTK_PATH",
+    "GTK_IM_MODULE_FILE",
+    "QT_PLUGIN_PATH",
+    "QML_*",
+    "GIO_EXTRA_MODULES",
+    "GST_PLUGIN_*",
+    "GDK_PIXBUF_MODULE*",
+    "VK_*_LAYER*",
+    "ELECTRON_RUN_AS_NODE",
+    "TCLLIBPATH",
+    "EMACSLOADPATH",
 ];
 
 #[cfg(test)]
@@ -200,7 +375,10 @@ mod tests {
 
     #[test]
     fn secrets_stay_out_by_default() {
-        assert_eq!(built(&[("PATH", "/bin"), ("AWS_SECRET_ACCESS_KEY", "x"), ("LC_ALL", "C")], |_| ()), ["PATH=/bin", "LC_ALL=C"]);
+        assert_eq!(
+            built(&[("PATH", "/bin"), ("AWS_SECRET_ACCESS_KEY", "x"), ("LC_ALL", "C")], |_| ()),
+            ["PATH=/bin", "LC_ALL=C"]
+        );
     }
 
     #[test]
@@ -214,8 +392,20 @@ mod tests {
     #[test]
     fn a_deny_holds_on_every_route() {
         let env = [("TOKEN", "x")];
-        assert_eq!(built(&env, |r| { r.allow_env = listed("TOKEN"); r.deny_env = vec!["TOK*".into()] }), [""; 0]);
-        assert_eq!(built(&env, |r| { r.env = vec!["TOKEN=y".into()]; r.deny_env = vec!["TOKEN".into()] }), [""; 0]);
+        assert_eq!(
+            built(&env, |r| {
+                r.allow_env = listed("TOKEN");
+                r.deny_env = vec!["TOK*".into()]
+            }),
+            [""; 0]
+        );
+        assert_eq!(
+            built(&env, |r| {
+                r.env = vec!["TOKEN=y".into()];
+                r.deny_env = vec!["TOKEN".into()]
+            }),
+            [""; 0]
+        );
     }
 
     #[test]

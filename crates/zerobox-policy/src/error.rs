@@ -88,15 +88,20 @@ impl PolicyError {
                 let directory = path.ancestors().find(|part| !part.to_string_lossy().contains(['*', '?']));
                 format!("name a file or a directory, such as `{}`", directory.unwrap_or(path).display())
             }
-            Self::AbsentInWritable { flag, path, .. } | Self::AbsentBelowScratch { flag, path, .. } => format!(
-                "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
-                path.display()
-            ),
+            Self::AbsentInWritable { flag, path, .. } | Self::AbsentBelowScratch { flag, path, .. } => {
+                format!(
+                    "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
+                    path.display()
+                )
+            }
             Self::AbsentInSpecial { flag, path, .. } => {
                 format!("leave the rule out, or write `{flag}={}?`", path.display())
             }
             Self::HardLinked { path, .. } => {
-                format!("give the file one name only: `cp -p FILE FILE.new && mv FILE.new {}`", path.display())
+                format!(
+                    "give the file one name only: `cp -p FILE FILE.new && mv FILE.new {}`",
+                    path.display()
+                )
             }
             Self::ReplaceableLink { flag, target, .. } => {
                 format!("name what it points to: `{flag}={}`", target.display())
@@ -106,12 +111,16 @@ impl PolicyError {
             }
             Self::Special { own: "/dev", .. } => "name one device: `--allow-write=/dev/kvm`".to_owned(),
             Self::Special { own: "/sys", .. } => "`--allow-read=/sys` shows it read-only".to_owned(),
-            Self::CwdNotADirectory { .. } | Self::Path { .. } => "name one that exists and that you may enter".to_owned(),
+            Self::CwdNotADirectory { .. } | Self::Path { .. } => {
+                "name one that exists and that you may enter".to_owned()
+            }
             Self::CwdDenied { path, .. } => {
                 format!("choose another with `-C`, or `--allow-read={}`", path.display())
             }
             Self::Variable { .. } => "write `NAME=VALUE`".to_owned(),
-            Self::NamePattern { .. } => "a name may have letters, digits, `_`, and `*` for any text".to_owned(),
+            Self::NamePattern { .. } => {
+                "a name may have letters, digits, `_`, and `*` for any text".to_owned()
+            }
             _ => return None,
         })
     }

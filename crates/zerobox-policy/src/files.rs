@@ -143,11 +143,13 @@ impl FileRules {
                 && rule.access <= access
                 && (rule.source == RuleSource::User || !covering.iter().any(|other| lifts(other, rule)))
         };
-        let deny = covering.iter().filter(applies).min_by_key(|rule| (rule.source != RuleSource::User, rule.access));
+        let deny =
+            covering.iter().filter(applies).min_by_key(|rule| (rule.source != RuleSource::User, rule.access));
         if let Some(rule) = deny {
             return Verdict { allowed: false, rule: Some(rule) };
         }
-        let rule = covering.iter().find(|rule| rule.effect == Effect::Allow && rule.access >= access).copied();
+        let rule =
+            covering.iter().find(|rule| rule.effect == Effect::Allow && rule.access >= access).copied();
         Verdict { allowed: rule.is_some(), rule }
     }
 
@@ -196,7 +198,8 @@ mod tests {
 
     #[test]
     fn deny_beats_a_more_specific_allow() {
-        let rules = FileRules::new(vec![deny("/p/secret", Access::Read), allow("/p/secret/pub", Access::Write)]);
+        let rules =
+            FileRules::new(vec![deny("/p/secret", Access::Read), allow("/p/secret/pub", Access::Write)]);
         assert_eq!(rules.granted(Path::new("/p/secret/pub/x")), None);
     }
 
@@ -218,7 +221,8 @@ mod tests {
         assert_eq!(granted(allow("/h/.cargo", Access::Write)), None);
         assert_eq!(granted(allow("/h/.cargo/credentials", Access::Read)), Some(Access::Read));
         let hooks = rule("/p/.git/hooks", Effect::Deny, Access::Write, RuleSource::BuiltIn);
-        let below = FileRules::new(vec![hooks, allow("/p", Access::Write), allow("/p/.git/hooks/x", Access::Write)]);
+        let below =
+            FileRules::new(vec![hooks, allow("/p", Access::Write), allow("/p/.git/hooks/x", Access::Write)]);
         assert_eq!(below.granted(Path::new("/p/.git/hooks/x")), Some(Access::Write));
         assert_eq!(below.granted(Path::new("/p/.git/hooks/y")), Some(Access::Read));
     }

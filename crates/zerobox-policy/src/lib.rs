@@ -31,5 +31,5 @@ pub use paths::{Link, Resolved};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, obeyed_names};
 pub use request::{EnvList, PathList, Request};
-pub use tree::{PathMap, and_above, is_within};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};
+pub use tree::{PathMap, and_above, is_within};

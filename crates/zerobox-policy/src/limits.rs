@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in [("1", 1000), ("30s", 30_000), ("500ms", 500), ("1.5m", 90_000), ("2h", 7_200_000)] {
+        for (text, millis) in
+            [("1", 1000), ("30s", 30_000), ("500ms", 500), ("1.5m", 90_000), ("2h", 7_200_000)]
+        {
             assert_eq!(text.parse::<Timeout>().unwrap().duration().as_millis(), millis, "{text}");
         }
         for text in ["", "s", "0", "-1s", "1d", "inf", "nan", "1e9", "1..2s", "1 s", "99999999999h"] {

@@ -52,7 +52,9 @@ impl Resolved {
             done.push(&component);
             node = match files.node(&done) {
                 Ok(found) => Some(found),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
                     return Ok(Self { path: absent(done, rest), node: None, links });
                 }
                 Err(error) => return Err(PolicyError::Path { path: done, source: error.into() }),
@@ -156,7 +158,8 @@ pub(crate) mod fake {
 
         fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
             let below = self.0.keys().filter(|path| path.parent() == Some(directory));
-            let entry = |path: &PathBuf| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)));
+            let entry =
+                |path: &PathBuf| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)));
             Some(below.filter_map(entry).collect())
         }
 
@@ -177,7 +180,9 @@ mod tests {
 
     #[test]
     fn links_are_followed_to_the_end_and_remembered() {
-        let found = find("/home/u/proj/x", &["/home -> var/home", "/var/home/u/proj -> /data/p", "/data/p/x"]).unwrap();
+        let found =
+            find("/home/u/proj/x", &["/home -> var/home", "/var/home/u/proj -> /data/p", "/data/p/x"])
+                .unwrap();
         assert_eq!(found.path, Path::new("/data/p/x"));
         assert_eq!(found.links.len(), 2);
         assert_eq!(found.links[1].path, Path::new("/var/home/u/proj"));

@@ -170,9 +170,13 @@ impl Policy {
             || self.files.iter().any(|rule| rule.effect == Effect::Allow && is_above_something(&rule.path));
         let denied = self.files.decide(&self.cwd, Access::Read);
         match denied.rule.filter(|_| !denied.allowed) {
-            Some(rule) => Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: rule.origin.to_string() }),
+            Some(rule) => {
+                Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: rule.origin.to_string() })
+            }
             None if exists_inside => Ok(()),
-            None => Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: "nothing grants it".to_owned() }),
+            None => {
+                Err(PolicyError::CwdDenied { path: self.cwd.clone(), rule: "nothing grants it".to_owned() })
+            }
         }
     }
 }
@@ -272,9 +276,13 @@ impl<'a> Resolver<'a> {
     fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
         if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
             let hint = format!("allow it with `--allow-read={}`", cwd.display());
-            let what = if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
+            let what =
+                if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
             self.notes.push(Note {
-                text: format!("the current directory `{}` {what} and is not readable by default", cwd.display()),
+                text: format!(
+                    "the current directory `{}` {what} and is not readable by default",
+                    cwd.display()
+                ),
                 hint,
             });
             return Ok(());
@@ -334,8 +342,10 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        let denies =
-            [("--deny-read", Access::Read, &request.deny_read), ("--deny-write", Access::Write, &request.deny_write)];
+        let denies = [
+            ("--deny-read", Access::Read, &request.deny_read),
+            ("--deny-write", Access::Write, &request.deny_write),
+        ];
         for (flag, access, lists) in denies {
             for list in lists {
                 let items = split_list(list);
@@ -354,7 +364,9 @@ impl<'a> Resolver<'a> {
     /// is safe for an allow only: a workspace must not be able to switch a deny off by creating a file.
     fn allow_list(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
         let items = split_list(text);
-        let first_error = items.iter().find_map(|item| self.allow(flag, access, item, Origin::flag(flag, Some(item))).err());
+        let first_error = items
+            .iter()
+            .find_map(|item| self.allow(flag, access, item, Origin::flag(flag, Some(item))).err());
         match first_error {
             Some(PolicyError::Missing { path, .. }) if items.len() > 1 => {
                 let whole = self.allow(flag, access, text, Origin::flag(flag, Some(text)));
@@ -365,7 +377,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn allow(&mut self, flag: &'static str, access: Access, text: &OsStr, origin: Origin) -> Result<(), PolicyError> {
+    fn allow(
+        &mut self,
+        flag: &'static str,
+        access: Access,
+        text: &OsStr,
+        origin: Origin,
+    ) -> Result<(), PolicyError> {
         let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
         if found.node.is_none() {
             return match spec.optional {
@@ -480,7 +498,8 @@ impl<'a> Resolver<'a> {
         let shared: &[&str] = if share_tmp { &[] } else { TEMPORARY };
         let named = ["TMPDIR", "TMP", "TEMP"].into_iter().filter_map(|name| self.surroundings.var(name));
         let named = named.map(Path::new).filter(|path| path.is_absolute());
-        let candidates = shared.iter().map(Path::new).map(|path| (path, false)).chain(named.map(|path| (path, true)));
+        let candidates =
+            shared.iter().map(Path::new).map(|path| (path, false)).chain(named.map(|path| (path, true)));
         for (spelled, is_variable) in candidates {
             let Ok(found) = Resolved::find(spelled, self.surroundings.files) else { continue };
             let path = &found.path;
@@ -503,7 +522,8 @@ impl<'a> Resolver<'a> {
 }
 
 fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
-    let conflict = |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
+    let conflict =
+        |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
     let open = match (request.allow_all, request.no_sandbox) {
         (true, true) => return conflict("--allow-all", "--no-sandbox"),
         (true, false) => "--allow-all",
@@ -557,7 +577,11 @@ fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
 }
 
 /// Refuses a deny that the mounts could not hold, by its name.
-fn check_denies(policy: &Policy, denied: &[Denied], surroundings: &Surroundings<'_>) -> Result<(), PolicyError> {
+fn check_denies(
+    policy: &Policy,
+    denied: &[Denied],
+    surroundings: &Surroundings<'_>,
+) -> Result<(), PolicyError> {
     let rules = &policy.files;
     for Denied { flag, spelled, resolved } in denied {
         let path = &resolved.path;
@@ -575,9 +599,14 @@ fn check_denies(policy: &Policy, denied: &[Denied], surroundings: &Surroundings<
                     return Err(PolicyError::AbsentInWritable { flag, path: path.clone(), parent });
                 }
                 // Landlock, which would hold it, grants by tree: all of a scratch directory, and what is shown in it.
-                let scratch = and_above(path).find(|path| policy.scratch.iter().any(|scratch| scratch.path == *path));
+                let scratch =
+                    and_above(path).find(|path| policy.scratch.iter().any(|scratch| scratch.path == *path));
                 if let Some(scratch) = scratch.filter(|_| around.is_some() && !is_private) {
-                    return Err(PolicyError::AbsentBelowScratch { flag, path: path.clone(), scratch: scratch.to_owned() });
+                    return Err(PolicyError::AbsentBelowScratch {
+                        flag,
+                        path: path.clone(),
+                        scratch: scratch.to_owned(),
+                    });
                 }
             }
             Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {

@@ -77,7 +77,8 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
     }
     for common in repositories.clone() {
         let worktrees = common.join("worktrees");
-        repositories.extend(files.names(&worktrees).into_iter().flatten().map(|(name, _)| worktrees.join(name)));
+        repositories
+            .extend(files.names(&worktrees).into_iter().flatten().map(|(name, _)| worktrees.join(name)));
         add_modules(&mut repositories, &common.join("modules"), MODULE_DEPTH, files);
     }
     repositories
@@ -99,7 +100,8 @@ fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, 
 /// `root/.git`, or what it points to when it is the file of a submodule or of a linked worktree.
 pub(crate) fn git_directory(root: &Path, files: &dyn Files) -> PathBuf {
     let git = root.join(".git");
-    let pointer = files.node(&git).is_ok_and(|node| node.kind == NodeKind::File).then(|| files.text(&git)).flatten();
+    let pointer =
+        files.node(&git).is_ok_and(|node| node.kind == NodeKind::File).then(|| files.text(&git)).flatten();
     match pointer.as_deref().and_then(|text| text.strip_prefix("gitdir:")) {
         Some(target) => lexical(&root.join(target.trim())),
         None => git,
@@ -115,7 +117,8 @@ pub(crate) fn linked_worktree(root: &Path, files: &dyn Files) -> Option<PathBuf>
     let own = git_directory(root, files);
     let worktrees = own.parent().filter(|parent| parent.ends_with(".git/worktrees"))?;
     let back = files.text(&own.join("gitdir"))?;
-    let points_back = crate::paths::Resolved::find(&own.join(back.trim()), files).ok()?.path == root.join(".git");
+    let points_back =
+        crate::paths::Resolved::find(&own.join(back.trim()), files).ok()?.path == root.join(".git");
     let common = worktrees.parent().filter(|_| points_back)?;
     let resolved = crate::paths::Resolved::find(common, files).ok()?;
     (resolved.node?.kind == NodeKind::Directory).then_some(resolved.path)
@@ -145,7 +148,8 @@ fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn F
 
 /// The files that every linked worktree has, gitrepository-layout(5).
 fn is_pointer_of_worktree(path: &Path) -> bool {
-    let in_worktree = path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees"));
+    let in_worktree =
+        path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees"));
     in_worktree && (path.ends_with("gitdir") || path.ends_with("commondir"))
 }
 
@@ -172,7 +176,11 @@ pub fn obeyed_names(name: &OsStr) -> impl Iterator<Item = (PathBuf, &'static str
     };
     let repository = REPOSITORY.iter().filter(move |_| name == b".git");
     let repository = repository.map(|(path, by)| (Path::new(".git").join(path), *by));
-    TABLE.iter().filter(move |(path, _)| is_it(path)).map(|(path, by)| (PathBuf::from(path), *by)).chain(repository)
+    TABLE
+        .iter()
+        .filter(move |(path, _)| is_it(path))
+        .map(|(path, by)| (PathBuf::from(path), *by))
+        .chain(repository)
 }
 
 const MODULE_DEPTH: usize = 3;
@@ -307,7 +315,10 @@ mod tests {
     #[test]
     fn submodules_and_worktrees_are_known_without_a_walk() {
         let entries = [
-            "/p/.git/modules/lib/a/HEAD", "/p/.git/modules/lib/a/config", "/p/.git/worktrees/w/gitdir", "/p/.git/config",
+            "/p/.git/modules/lib/a/HEAD",
+            "/p/.git/modules/lib/a/config",
+            "/p/.git/worktrees/w/gitdir",
+            "/p/.git/config",
         ];
         let found = existing("/p", &entries);
         assert!(found.contains(&"/p/.git/modules/lib/a/config".to_owned()), "{found:?}");

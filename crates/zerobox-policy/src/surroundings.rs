@@ -75,6 +75,9 @@ impl Surroundings<'_> {
 
 impl std::fmt::Debug for Surroundings<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Surroundings").field("cwd", &self.cwd).field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Surroundings")
+            .field("cwd", &self.cwd)
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }

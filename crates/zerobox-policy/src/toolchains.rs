@@ -31,7 +31,8 @@ pub(crate) struct ToolchainGrant {
 pub(crate) fn grants(surroundings: &Surroundings<'_>) -> Vec<ToolchainGrant> {
     let mut grants: Vec<ToolchainGrant> = Vec::new();
     let search = surroundings.var("PATH").unwrap_or_default();
-    let roots: Vec<_> = TOOLCHAINS.iter().filter_map(|row| Some((row, place(&row.root, surroundings)?))).collect();
+    let roots: Vec<_> =
+        TOOLCHAINS.iter().filter_map(|row| Some((row, place(&row.root, surroundings)?))).collect();
     let is_system = |path: &Path| {
         crate::system::READABLE.iter().chain(crate::system::SPECIAL).any(|root| path.starts_with(root))
     };
@@ -58,7 +59,8 @@ fn known(
     surroundings: &Surroundings<'_>,
 ) -> Vec<ToolchainGrant> {
     // The longest root wins: `~/.local/share/mise/shims` is mise's, not that of `~/.local`.
-    let matching = roots.iter().filter(|(_, root)| directory.starts_with(root) && !is_above_home(root, surroundings));
+    let matching =
+        roots.iter().filter(|(_, root)| directory.starts_with(root) && !is_above_home(root, surroundings));
     let Some((toolchain, root)) = matching.max_by_key(|(_, root)| root.as_os_str().len()) else {
         return Vec::new();
     };
@@ -79,8 +81,12 @@ fn unknown(directory: &Path, surroundings: &Surroundings<'_>) -> Option<Toolchai
         return None;
     }
     let prefix = directory.parent().filter(|prefix| {
-        let is_prefix = ["lib", "libexec"].iter().any(|name| surroundings.files.node(&prefix.join(name)).is_ok());
-        directory.ends_with("bin") && is_prefix && prefix.parent().is_some() && !is_above_home(prefix, surroundings)
+        let is_prefix =
+            ["lib", "libexec"].iter().any(|name| surroundings.files.node(&prefix.join(name)).is_ok());
+        directory.ends_with("bin")
+            && is_prefix
+            && prefix.parent().is_some()
+            && !is_above_home(prefix, surroundings)
     });
     let path = prefix.unwrap_or(directory).to_owned();
     Some(ToolchainGrant { name: "PATH", path, cut: Vec::new() })
@@ -110,7 +116,10 @@ const TOOLCHAINS: &[Toolchain] = &[
     row("fnm", "FNM_DIR", ".local/share/fnm"),
     row("fnm", "", ".fnm"),
     // fnm puts a link of each shell on PATH, which lives in the run-time directory.
-    Toolchain { also: &[at("FNM_DIR", ".local/share/fnm")], ..row("fnm", "FNM_MULTISHELL_PATH", ".local/state/fnm_multishells") },
+    Toolchain {
+        also: &[at("FNM_DIR", ".local/share/fnm")],
+        ..row("fnm", "FNM_MULTISHELL_PATH", ".local/state/fnm_multishells")
+    },
     row("volta", "VOLTA_HOME", ".volta"),
     row("nodenv", "NODENV_ROOT", ".nodenv"),
     row("pnpm", "PNPM_HOME", ".local/share/pnpm"),
@@ -121,7 +130,12 @@ const TOOLCHAINS: &[Toolchain] = &[
     row("pyenv", "PYENV_ROOT", ".pyenv"),
     // uv and pipx put their tools' entry points into ~/.local/bin. uv keeps tokens beside its Pythons.
     Toolchain {
-        also: &[at("", ".local/share/uv"), at("", ".local/share/pipx"), at("", ".local/pipx"), at("", ".local/lib")],
+        also: &[
+            at("", ".local/share/uv"),
+            at("", ".local/share/pipx"),
+            at("", ".local/pipx"),
+            at("", ".local/lib"),
+        ],
         cut: &["credentials"],
         ..row("uv", "", ".local/bin")
     },
@@ -141,7 +155,11 @@ const TOOLCHAINS: &[Toolchain] = &[
     Toolchain { cut: &["credentials"], ..row("gem", "", ".local/share/gem") },
     Toolchain { also: &[at("", ".cabal")], cut: &["config"], ..row("ghcup", "", ".ghcup") },
     row("opam", "OPAMROOT", ".opam"),
-    Toolchain { also: &[at("JULIA_DEPOT_PATH", ".julia")], cut: &["servers"], ..row("juliaup", "", ".juliaup") },
+    Toolchain {
+        also: &[at("JULIA_DEPOT_PATH", ".julia")],
+        cut: &["servers"],
+        ..row("juliaup", "", ".juliaup")
+    },
     // The .NET certificate store keeps private keys here.
     Toolchain { cut: &["corefx"], ..row("dotnet", "DOTNET_ROOT", ".dotnet") },
     Toolchain { cut: &["auth.json"], ..row("composer", "COMPOSER_HOME", ".config/composer") },
@@ -155,7 +173,8 @@ const TOOLCHAINS: &[Toolchain] = &[
 
 /// The variables of this table that say where a toolchain is, which the command needs to find it.
 pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
-    let homes = TOOLCHAINS.iter().flat_map(|toolchain| std::iter::once(&toolchain.root).chain(toolchain.also));
+    let homes =
+        TOOLCHAINS.iter().flat_map(|toolchain| std::iter::once(&toolchain.root).chain(toolchain.also));
     homes.map(|home| home.var).filter(|var| !var.is_empty())
 }
 
@@ -180,7 +199,8 @@ mod tests {
 
     #[test]
     fn cargo_on_path_shows_cargo_and_rustup_without_the_token() {
-        let found = paths("/usr/bin:/home/u/.cargo/bin", &[("RUSTUP_HOME", "/data/rustup")], &FakeFiles::default());
+        let found =
+            paths("/usr/bin:/home/u/.cargo/bin", &[("RUSTUP_HOME", "/data/rustup")], &FakeFiles::default());
         assert_eq!(found[0].0, "/home/u/.cargo");
         assert!(found[0].1.contains(&PathBuf::from("/home/u/.cargo/credentials.toml")));
         assert_eq!(found[1].0, "/data/rustup");

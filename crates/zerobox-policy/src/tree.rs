@@ -59,7 +59,8 @@ impl<T> PathMap<T> {
 
     /// The nearest value at `path` or above it, and where it is.
     pub fn nearest(&self, path: &Path) -> Option<(&Path, &T)> {
-        let (key, value) = and_above(path).find_map(|path| self.0.get_key_value(path.as_os_str().as_bytes()))?;
+        let (key, value) =
+            and_above(path).find_map(|path| self.0.get_key_value(path.as_os_str().as_bytes()))?;
         Some((Path::new(OsStr::from_bytes(key)), value))
     }
 

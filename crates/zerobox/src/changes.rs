@@ -49,7 +49,9 @@ pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
         }
     }
     let all = found.clone();
-    found.retain(|watched| !all.iter().any(|other| other.path != watched.path && watched.path.starts_with(&other.path)));
+    found.retain(|watched| {
+        !all.iter().any(|other| other.path != watched.path && watched.path.starts_with(&other.path))
+    });
     found.sort();
     found.dedup();
     found
@@ -95,7 +97,10 @@ fn look_around(mut trees: VecDeque<PathBuf>, policy: &Policy, start: Start) -> V
             let name = entry.file_name();
             for (path, obeyed_by) in zerobox_policy::obeyed_names(&name) {
                 let path = directory.join(path);
-                if start.is_before(&path) && policy.granted(&path) == Some(Access::Write) && !is_named(&path, policy) {
+                if start.is_before(&path)
+                    && policy.granted(&path) == Some(Access::Write)
+                    && !is_named(&path, policy)
+                {
                     found.push(Watched { path, obeyed_by, before: Before::Present });
                 }
             }

@@ -75,7 +75,10 @@ fn misread(error: &clap::Error) -> i32 {
         }
         ErrorKind::ArgumentConflict => {
             let other = argument(ContextKind::PriorArg).unwrap_or_default();
-            format!("`{}` and `{other}` contradict each other", argument(ContextKind::InvalidArg).unwrap_or_default())
+            format!(
+                "`{}` and `{other}` contradict each other",
+                argument(ContextKind::InvalidArg).unwrap_or_default()
+            )
         }
         ErrorKind::NoEquals | ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
             format!("`{}` needs a value, after a `=`", argument(ContextKind::InvalidArg).unwrap_or_default())

@@ -72,6 +72,7 @@ impl Files for RealFiles {
                 FileType::Socket => NodeKind::Socket,
                 _ => NodeKind::Special,
             },
+            #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
             links: u64::from(stat.st_nlink),
         });
         let found = found.map_err(|errno| errno.raw_os_error());

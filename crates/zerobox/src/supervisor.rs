@@ -59,8 +59,10 @@ impl Session {
         let start = Start::now();
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
-        let mut run = Run { outcome: None, out_of_memory: false, dropped: Vec::new(), deadline, timed_out: false };
-        let outcome = run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
+        let mut run =
+            Run { outcome: None, out_of_memory: false, dropped: Vec::new(), deadline, timed_out: false };
+        let outcome =
+            run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
         running.finish();
         Ok(Report {

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Real programs inside the sandbox: the acceptance test.
 #
-#   programs.sh ZEROBOX [NAME...]
+#   programs.sh [ZEROBOX [NAME...]]
 #
-# Each program does a small piece of real work twice, without the sandbox and inside. One that does not work
+# ZEROBOX is the release build of this checkout if it is not given. Each program does a small piece of real work twice, without the sandbox and inside. One that does not work
 # without it either (not installed, no account) is skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the
 # end of its output, or `skip NAME: REASON`; the last line counts them and the exit code is 1 if any failed.
 #
@@ -498,8 +498,13 @@ if [ "${1:-}" = --pass ]; then
     run_pass "$@"
     exit
 fi
-if [ $# = 0 ] || [ ! -x "$1" ]; then
-    echo "usage: $0 ZEROBOX [NAME...]" >&2
+if [ $# = 0 ]; then
+    # What `cargo build --release` and the tests have built.
+    set -- "$(cd "$(dirname "$0")/../../.." && ls -t target/*/release/zerobox target/release/zerobox 2>/dev/null | head -n 1)"
+    [ -n "$1" ] && set -- "$(cd "$(dirname "$0")/../../.." && pwd)/$1"
+fi
+if [ ! -x "${1:-}" ]; then
+    echo "usage: $0 [ZEROBOX [NAME...]]; without one: cargo build --release" >&2
     exit 2
 fi
 umask 022

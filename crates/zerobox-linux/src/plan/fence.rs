@@ -112,7 +112,8 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
         }
     }
     if abi >= SOCKET_ABI {
-        let socket = |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false };
+        let socket =
+            |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false };
         rules.extend(policy.sockets.iter().map(|grant| socket(&grant.path)));
     }
     rules

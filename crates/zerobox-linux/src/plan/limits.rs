@@ -79,7 +79,8 @@ impl LimitPlan {
                 });
             } else {
                 // Counted in each user namespace by itself since Linux 5.14 (commit 21d1c5e386bc).
-                plan.resources.push(ResourceLimit { resource: Resource::Processes, value: u64::from(pids) + 1 });
+                plan.resources
+                    .push(ResourceLimit { resource: Resource::Processes, value: u64::from(pids) + 1 });
             }
         }
         if let Some(memory) = limits.memory {
@@ -92,7 +93,8 @@ impl LimitPlan {
                 plan.watched_memory = Some(memory.bytes());
                 degradations.push(Degradation {
                     layer: "memory limit",
-                    lacks: "the kernel bounds each process; their sum is looked at ten times a second".to_owned(),
+                    lacks: "the kernel bounds each process; their sum is looked at ten times a second"
+                        .to_owned(),
                     remedy: DELEGATE,
                 });
             }
@@ -135,4 +137,5 @@ fn whole_processors(count: f64) -> usize {
 const NO_CORE: u64 = 1;
 /// Microseconds over which processor time is counted, the kernel's default.
 const PERIOD: u32 = 100_000;
-const DELEGATE: &str = "a control group that is delegated to you: `systemd-run --user --scope -p Delegate=yes zerobox ...`";
+const DELEGATE: &str =
+    "a control group that is delegated to you: `systemd-run --user --scope -p Delegate=yes zerobox ...`";

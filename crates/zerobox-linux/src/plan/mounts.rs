@@ -83,7 +83,8 @@ impl View {
         let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
         view.regions.insert(Path::new("/proc"), Region::Processes);
         view.show_root(policy);
-        let mut points: PathMap<Option<ScratchKind>> = PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
+        let mut points: PathMap<Option<ScratchKind>> =
+            PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
         policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
         points.insert(Path::new(ETC), None);
         policy.scratch.iter().for_each(|scratch| points.insert(&scratch.path, Some(scratch.kind)));
@@ -137,11 +138,16 @@ impl View {
 
     /// What begins at `path`; nothing if it is as what is around it.
     fn region(&mut self, path: &Path, policy: &Policy, facts: &HostFacts) -> Option<Region> {
-        if path.parent().is_none() {
-            return None;
-        }
-        let rule = policy.files.at(path).max_by_key(|rule| (rule.effect, rule.source == RuleSource::User, rule.access));
-        if path == Path::new(ETC) && rule.is_none_or(|rule| rule.effect == Effect::Allow) && self.access_above(path).is_none() {
+        // The root itself is always ours.
+        path.parent()?;
+        let rule = policy
+            .files
+            .at(path)
+            .max_by_key(|rule| (rule.effect, rule.source == RuleSource::User, rule.access));
+        if path == Path::new(ETC)
+            && rule.is_none_or(|rule| rule.effect == Effect::Allow)
+            && self.access_above(path).is_none()
+        {
             return etc(policy);
         }
         let rule = rule?;
@@ -168,7 +174,9 @@ impl View {
                         }
                         None
                     }
-                    state => Some(Region::Cover { directory: state == PathState::Directory, origin: origin() }),
+                    state => {
+                        Some(Region::Cover { directory: state == PathState::Directory, origin: origin() })
+                    }
                 }
             }
         }
@@ -178,11 +186,14 @@ impl View {
     /// next run, or a program outside, would find it under another name. A mount point cannot be.
     fn pin_above(&mut self, path: &Path, region: &Region) {
         let is_held = matches!(region, Region::Cover { .. } | Region::Host { access: Access::Read, .. });
-        let Some((tree, _)) = self.above(path).filter(|_| is_held && self.access_above(path) == Some(Access::Write)) else {
+        let Some((tree, _)) =
+            self.above(path).filter(|_| is_held && self.access_above(path) == Some(Access::Write))
+        else {
             return;
         };
         let tree = tree.to_owned();
-        let between: Vec<_> = path.ancestors().skip(1).take_while(|above| *above != tree).map(Path::to_owned).collect();
+        let between: Vec<_> =
+            path.ancestors().skip(1).take_while(|above| *above != tree).map(Path::to_owned).collect();
         for directory in between {
             if self.regions.get(&directory).is_none() {
                 self.regions.insert(&directory, Region::Pinned);
@@ -192,7 +203,8 @@ impl View {
 
     /// The operations, parents before children.
     pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts) -> Vec<Mount> {
-        let mut builder = Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
+        let mut builder =
+            Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
         builder.devices(policy, facts);
         for (path, region) in self.regions.sorted() {
             builder.region(path, region);
@@ -213,7 +225,10 @@ impl View {
 
 /// `/etc` is shown if any name in it is granted.
 fn etc(policy: &Policy) -> Option<Region> {
-    let first = policy.files.iter().find(|rule| is_within(&rule.path, Path::new(ETC)) && rule.effect == Effect::Allow)?;
+    let first = policy
+        .files
+        .iter()
+        .find(|rule| is_within(&rule.path, Path::new(ETC)) && rule.effect == Effect::Allow)?;
     let access = policy.files.granted(ETC.as_ref()).unwrap_or(Access::Read);
     Some(Region::Host { access, origin: first.origin.to_string(), state: PathState::Directory })
 }
@@ -231,7 +246,8 @@ impl Builder<'_> {
     }
 
     fn directories(&mut self, path: &Path) {
-        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.made.contains(*path)).collect();
+        let mut missing: Vec<&Path> =
+            path.ancestors().take_while(|path| !self.made.contains(*path)).collect();
         missing.reverse();
         for path in missing {
             if self.is_ours(path) {
@@ -262,7 +278,11 @@ impl Builder<'_> {
             Region::Pinned => self.mounts.push(Mount::Pin { path: path_buf }),
             Region::Cover { directory, origin } => {
                 self.mount_point(path, *directory);
-                self.mounts.push(Mount::Cover { path: path_buf, directory: *directory, origin: origin.clone() });
+                self.mounts.push(Mount::Cover {
+                    path: path_buf,
+                    directory: *directory,
+                    origin: origin.clone(),
+                });
             }
             Region::Scratch(kind) => {
                 self.directories(path);
@@ -285,7 +305,10 @@ impl Builder<'_> {
 
     fn devices(&mut self, policy: &Policy, facts: &HostFacts) {
         let denied = |path: &Path| {
-            policy.files.covering(path).any(|rule| rule.effect == Effect::Deny && rule.source == RuleSource::User)
+            policy
+                .files
+                .covering(path)
+                .any(|rule| rule.effect == Effect::Deny && rule.source == RuleSource::User)
         };
         for device in DEVICES.iter().map(Path::new).filter(|path| !denied(path)) {
             self.node(device, device);

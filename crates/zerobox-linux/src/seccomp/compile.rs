@@ -3,6 +3,8 @@
 //! The rows are found by binary search. That matters less for the calls, since the kernel remembers which numbers
 //! are always allowed, than for the start: to find those out it runs the program once for every number.
 
+#![allow(clippy::cast_possible_truncation, reason = "the operation codes of BPF have 16 bits")]
+
 use super::table::{Action, Case, Entry, NEWEST};
 use libc::sock_filter;
 
@@ -157,15 +159,16 @@ mod tests {
 
     #[test]
     fn the_program_says_what_the_table_says() {
-        for options in [
-            Options::default(),
-            Options { mediate_sockets: true, fix_affinity: true },
-        ] {
+        for options in [Options::default(), Options { mediate_sockets: true, fix_affinity: true }] {
             let entries = entries(options);
-            assert!(entries.windows(2).all(|pair| pair[0].number < pair[1].number), "each call once, in order");
+            assert!(
+                entries.windows(2).all(|pair| pair[0].number < pair[1].number),
+                "each call once, in order"
+            );
             let program = compile(&entries);
             assert!(program.len() < 4096);
-            let values = [0, 1, 2, 5, 10, 16, 40, 0x5412, 0x541c, 0o4755, 0o644, 0o100, 0x1000_0000, u32::MAX];
+            let values =
+                [0, 1, 2, 5, 10, 16, 40, 0x5412, 0x541c, 0o4755, 0o644, 0o100, 0x1000_0000, u32::MAX];
             for number in (0..NEWEST + 40).chain([X32_BIT, X32_BIT + 59, u32::MAX]) {
                 for first in values {
                     for second in values {

@@ -6,6 +6,8 @@
 //! (flatpak CVE-2021-41133). Arguments are compared on their low 32 bits, since the kernel itself cuts these
 //! arguments to an `int` (snapd CVE-2019-7303).
 
+#![allow(clippy::cast_possible_truncation, reason = "numbers of system calls and families are small")]
+
 use libc::{EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
 use serde::Serialize;
 
@@ -120,26 +122,30 @@ macro_rules! paste_number {
 /// libc's constants under the plain names of the calls, and those that it does not have yet.
 #[allow(non_upper_case_globals)]
 mod numbers {
-    pub(super) use libc::{
-        SYS_acct as acct, SYS_add_key as add_key, SYS_bpf as bpf, SYS_chroot as chroot, SYS_clone as clone,
-        SYS_clone3 as clone3, SYS_connect as connect, SYS_delete_module as delete_module, SYS_fanotify_init as fanotify_init,
-        SYS_fanotify_mark as fanotify_mark, SYS_fchmod as fchmod, SYS_fchmodat as fchmodat, SYS_finit_module as finit_module,
-        SYS_fsconfig as fsconfig, SYS_fsmount as fsmount, SYS_fsopen as fsopen, SYS_fspick as fspick,
-        SYS_init_module as init_module, SYS_io_uring_enter as io_uring_enter, SYS_io_uring_register as io_uring_register,
-        SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_kexec_load as kexec_load, SYS_keyctl as keyctl,
-        SYS_lookup_dcookie as lookup_dcookie, SYS_mknodat as mknodat, SYS_mount as mount,
-        SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount, SYS_nfsservctl as nfsservctl,
-        SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree, SYS_openat as openat, SYS_openat2 as openat2,
-        SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root, SYS_quotactl as quotactl,
-        SYS_quotactl_fd as quotactl_fd, SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
-        SYS_setns as setns, SYS_socket as socket, SYS_socketpair as socketpair, SYS_swapoff as swapoff, SYS_swapon as swapon,
-        SYS_syslog as syslog, SYS_umount2 as umount2, SYS_unshare as unshare, SYS_userfaultfd as userfaultfd, SYS_vhangup as vhangup,
-    };
     #[cfg(target_arch = "x86_64")]
     pub(super) use libc::{
-        SYS__sysctl as _sysctl, SYS_chmod as chmod, SYS_creat as creat, SYS_ioperm as ioperm, SYS_iopl as iopl,
-        SYS_kexec_file_load as kexec_file_load, SYS_mknod as mknod, SYS_modify_ldt as modify_ldt, SYS_open as open,
-        SYS_sysfs as sysfs, SYS_uselib as uselib, SYS_ustat as ustat,
+        SYS__sysctl as _sysctl, SYS_chmod as chmod, SYS_creat as creat, SYS_ioperm as ioperm,
+        SYS_iopl as iopl, SYS_kexec_file_load as kexec_file_load, SYS_mknod as mknod,
+        SYS_modify_ldt as modify_ldt, SYS_open as open, SYS_sysfs as sysfs, SYS_uselib as uselib,
+        SYS_ustat as ustat,
+    };
+    pub(super) use libc::{
+        SYS_acct as acct, SYS_add_key as add_key, SYS_bpf as bpf, SYS_chroot as chroot, SYS_clone as clone,
+        SYS_clone3 as clone3, SYS_connect as connect, SYS_delete_module as delete_module,
+        SYS_fanotify_init as fanotify_init, SYS_fanotify_mark as fanotify_mark, SYS_fchmod as fchmod,
+        SYS_fchmodat as fchmodat, SYS_finit_module as finit_module, SYS_fsconfig as fsconfig,
+        SYS_fsmount as fsmount, SYS_fsopen as fsopen, SYS_fspick as fspick, SYS_init_module as init_module,
+        SYS_io_uring_enter as io_uring_enter, SYS_io_uring_register as io_uring_register,
+        SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_kexec_load as kexec_load,
+        SYS_keyctl as keyctl, SYS_lookup_dcookie as lookup_dcookie, SYS_mknodat as mknodat,
+        SYS_mount as mount, SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount,
+        SYS_nfsservctl as nfsservctl, SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree,
+        SYS_openat as openat, SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open,
+        SYS_pivot_root as pivot_root, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
+        SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
+        SYS_setns as setns, SYS_socket as socket, SYS_socketpair as socketpair, SYS_swapoff as swapoff,
+        SYS_swapon as swapon, SYS_syslog as syslog, SYS_umount2 as umount2, SYS_unshare as unshare,
+        SYS_userfaultfd as userfaultfd, SYS_vhangup as vhangup,
     };
     pub(super) const fchmodat2: libc::c_long = 452;
 }
@@ -233,14 +239,20 @@ const X86: &[Entry] = rows! {
 
 const FAMILIES: &str = "of the address families only UNIX, INET, INET6 and NETLINK_ROUTE: AF_VSOCK and others ignore \
                         the network namespace";
-const FAMILY: Case = fail(
-    &[is_not(0, AF_UNIX), is_not(0, AF_INET), is_not(0, AF_INET6), is_not(0, AF_NETLINK)],
-    EAFNOSUPPORT,
-);
+const FAMILY: Case =
+    fail(&[is_not(0, AF_UNIX), is_not(0, AF_INET), is_not(0, AF_INET6), is_not(0, AF_NETLINK)], EAFNOSUPPORT);
 const ROUTE_ONLY: Case = fail(&[is(0, AF_NETLINK), is_not(2, 0)], EPROTONOSUPPORT);
 /// TCP, UDP and ICMP: SCTP, MPTCP and DCCP would go around rules for TCP.
 const PROTOCOL: Case = fail(
-    &[is_not(0, AF_UNIX), is_not(0, AF_NETLINK), is_not(2, 0), is_not(2, 1), is_not(2, 6), is_not(2, 17), is_not(2, 58)],
+    &[
+        is_not(0, AF_UNIX),
+        is_not(0, AF_NETLINK),
+        is_not(2, 0),
+        is_not(2, 1),
+        is_not(2, 6),
+        is_not(2, 17),
+        is_not(2, 58),
+    ],
     EPROTONOSUPPORT,
 );
 const PAIR_FAMILY: Case = fail(&[is_not(0, AF_UNIX)], EAFNOSUPPORT);

@@ -3,15 +3,30 @@ use crate::paths::fake::FakeFiles;
 use crate::request::EnvList;
 
 const HOST: &[&str] = &[
-    "/usr/bin/", "/bin -> usr/bin", "/etc/passwd", "/etc/shadow", "/tmp/", "/var/tmp/", "/dev/null", "/proc/", "/sys/",
-    "/home/u/.ssh/id", "/home/u/p/.env", "/home/u/p/.git/config", "/home/u/p/.git/hooks/", "/home/u/p/src/", "/home/u/l -> p", "/srv/p/",
+    "/usr/bin/",
+    "/bin -> usr/bin",
+    "/etc/passwd",
+    "/etc/shadow",
+    "/tmp/",
+    "/var/tmp/",
+    "/dev/null",
+    "/proc/",
+    "/sys/",
+    "/home/u/.ssh/id",
+    "/home/u/p/.env",
+    "/home/u/p/.git/config",
+    "/home/u/p/.git/hooks/",
+    "/home/u/p/src/",
+    "/home/u/l -> p",
+    "/srv/p/",
 ];
 
 fn resolve_at(cwd: &str, change: impl FnOnce(&mut Request)) -> Result<Policy, PolicyError> {
     let files = FakeFiles::new(HOST);
     let env = [(OsString::from("PATH"), OsString::from("/usr/bin"))];
     let home = Path::new("/home/u");
-    let surroundings = Surroundings { cwd: Path::new(cwd), env: &env, home: Some(home), memory: 1 << 40, files: &files };
+    let surroundings =
+        Surroundings { cwd: Path::new(cwd), env: &env, home: Some(home), memory: 1 << 40, files: &files };
     let mut request = Request { command: vec!["true".into()], ..Request::default() };
     change(&mut request);
     Policy::resolve(&request, &surroundings)

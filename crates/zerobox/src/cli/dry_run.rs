@@ -39,7 +39,9 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
             write_mount(out, mount)?;
         }
         heading(out, "file rules (a deny beats every allow)")?;
-        for rule in policy.files.iter().filter(|rule| rule.source == RuleSource::User || rule.effect == Effect::Deny) {
+        for rule in
+            policy.files.iter().filter(|rule| rule.source == RuleSource::User || rule.effect == Effect::Deny)
+        {
             let effect = format!("{:?}-{:?}", rule.effect, rule.access).to_lowercase();
             writeln!(out, "  {effect:<12} {}  ({})", rule.path.display(), rule.origin)?;
         }
@@ -106,7 +108,9 @@ fn write_mount(out: &mut String, mount: &Mount) -> std::fmt::Result {
         Mount::Node { source, .. } => writeln!(out, "  device       {path}  (is {})", source.display()),
         Mount::Pin { .. } => writeln!(out, "  pinned       {path}"),
         Mount::Cover { origin, .. } => writeln!(out, "  hidden       {path}  ({origin})"),
-        Mount::Scratch { kind, .. } => writeln!(out, "  scratch      {path}  ({})", format!("{kind:?}").to_lowercase()),
+        Mount::Scratch { kind, .. } => {
+            writeln!(out, "  scratch      {path}  ({})", format!("{kind:?}").to_lowercase())
+        }
         Mount::Processes { .. } => writeln!(out, "  proc         {path}"),
         Mount::Terminals { .. } => writeln!(out, "  devpts       {path}"),
         Mount::Freeze { .. } => writeln!(out, "  read-only    {path}"),
