@@ -117,11 +117,7 @@ impl Prepared {
             landlock: rules.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
             filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
             mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
-            sockets: plan
-                .iter()
-                .flat_map(|plan| &plan.sockets)
-                .map(text)
-                .collect::<Result<_, _>>()?,
+            sockets: plan.iter().flat_map(|plan| &plan.sockets).map(text).collect::<Result<_, _>>()?,
             limits: limits
                 .resources
                 .iter()

@@ -3,8 +3,9 @@
 #
 #   programs.sh [ZEROBOX [NAME...]]
 #
-# ZEROBOX is the release build of this checkout if it is not given. Each program does a small piece of real work twice, without the sandbox and inside. One that does not work
-# without it either (not installed, no account) is skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the
+# ZEROBOX is the release build of this checkout if it is not given. Each program does a small piece of real work
+# twice, without the sandbox and inside. One that does not work without it either (not installed, no account) is
+# skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the
 # end of its output, or `skip NAME: REASON`; the last line counts them and the exit code is 1 if any failed.
 #
 # Runs as whoever invokes it and, when that is root, once more as an unprivileged uid. Some programs insist on an
