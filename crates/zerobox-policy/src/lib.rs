@@ -29,7 +29,7 @@ pub use origin::Origin;
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
-pub use protected::{Before, Watched, obeyed_names};
+pub use protected::{Before, Watched, WatchedTree, obeyed_names};
 pub use request::{EnvList, PathList, Request};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};
 pub use tree::{PathMap, and_above, is_within};

@@ -7,7 +7,7 @@ use crate::limits::{ByteSize, Limits};
 use crate::origin::Origin;
 use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
-use crate::protected::{self, Watched};
+use crate::protected::{self, Watched, WatchedTree};
 use crate::request::{PathList, Request};
 use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::{and_above, is_within};
@@ -37,8 +37,10 @@ pub struct Policy {
     pub links: Vec<Link>,
     /// Host sockets that may be connected to.
     pub sockets: Vec<SocketGrant>,
-    /// Names whose appearance is reported.
+    /// Names that are looked at in the end.
     pub watched: Vec<Watched>,
+    /// Writable trees that are looked at in the end.
+    pub watched_trees: Vec<WatchedTree>,
     /// The whole environment of the command.
     pub environment: Vec<Variable>,
     /// Bounds of time, memory and the like.
@@ -126,6 +128,7 @@ impl Policy {
             links: Vec::new(),
             sockets: Vec::new(),
             watched: Vec::new(),
+            watched_trees: Vec::new(),
             notes: Vec::new(),
         };
         if policy.confinement != Confinement::Sandbox {
@@ -144,6 +147,7 @@ impl Policy {
         check_denies(&policy, &resolver.denied, surroundings)?;
         check_cut_outs(&policy.files)?;
         policy.watched = watched(std::mem::take(&mut resolver.watched), &policy.files);
+        policy.watched_trees = std::mem::take(&mut resolver.watched_trees);
         policy.links = resolver.links.into_iter().collect();
         policy.notes = resolver.notes;
         policy.check_cwd()?;
@@ -195,6 +199,7 @@ struct Resolver<'a> {
     denied: Vec<Denied>,
     links: BTreeSet<Link>,
     watched: Vec<Watched>,
+    watched_trees: Vec<WatchedTree>,
     notes: Vec<Note>,
 }
 
@@ -209,8 +214,16 @@ impl<'a> Resolver<'a> {
             }
             None => None,
         };
-        let (rules, denied, watched, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { surroundings, home, rules, denied, links, watched, notes })
+        Ok(Self {
+            surroundings,
+            home,
+            links,
+            rules: Vec::new(),
+            denied: Vec::new(),
+            watched: Vec::new(),
+            watched_trees: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
@@ -454,7 +467,8 @@ impl<'a> Resolver<'a> {
                     self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
                 }
             }
-            self.watched.extend(found.absent);
+            self.watched.extend(found.watched);
+            self.watched_trees.push(found.tree);
         }
     }
 
@@ -636,7 +650,7 @@ fn check_cut_outs(rules: &FileRules) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// A new repository is reported once and not by each of its files, and what cannot be created is not watched.
+/// What cannot be written is not watched.
 fn watched(mut watched: Vec<Watched>, rules: &FileRules) -> Vec<Watched> {
     watched.retain(|item| rules.granted(&item.path) == Some(Access::Write));
     watched.sort();

@@ -2,7 +2,7 @@
 
 use crate::surroundings::{Files, NodeKind};
 use serde::Serialize;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -29,42 +29,88 @@ pub enum Before {
     Present,
 }
 
+/// A writable tree, and which names of the table it had at the start. Every other one is reported if it appears.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WatchedTree {
+    /// The root of the tree.
+    pub path: PathBuf,
+    /// The names that were there, relative to it; `.git` for a repository.
+    pub present: Vec<PathBuf>,
+}
+
+impl WatchedTree {
+    /// The names of the table that exist now and did not at the start, given what `names` says is at the root; all are
+    /// looked for if it says nothing. A new repository is one name.
+    pub fn appeared<'a>(
+        &'a self,
+        names: Option<&'a [OsString]>,
+        exists: &'a dyn Fn(&Path) -> bool,
+    ) -> impl Iterator<Item = Watched> + 'a {
+        let is_new = |path: &PathBuf| !self.present.contains(path) && exists(&self.path.join(path));
+        let git = is_listed(names, ".git").then(|| (PathBuf::from(".git"), "git"));
+        let rows = TABLE.iter().filter(move |(name, _)| is_listed(names, first(name)));
+        let rows = rows.map(|(name, obeyed_by)| (PathBuf::from(name), *obeyed_by));
+        git.into_iter().chain(rows).filter(move |(path, _)| is_new(path)).map(|(path, obeyed_by)| Watched {
+            path: self.path.join(path),
+            obeyed_by,
+            before: Before::Absent,
+        })
+    }
+}
+
 /// What the table says of one writable tree.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// What exists: to be protected from writes.
     pub(crate) existing: Vec<(PathBuf, &'static str)>,
-    /// What does not: to be looked at in the end.
-    pub(crate) absent: Vec<Watched>,
+    /// What cannot be protected: to be looked at in the end.
+    pub(crate) watched: Vec<Watched>,
+    /// The tree, for what is not there.
+    pub(crate) tree: WatchedTree,
 }
 
 /// Looks for the table's files in the writable tree `root`, at the places where they are obeyed: at the root
 /// itself, in its git repository, and in that one's submodules and worktrees. It never walks the tree.
 pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
-    let mut found = Found::default();
-    let listed = files.names(root);
-    let is_present = |name: &str| listed.as_ref().is_none_or(|listed| listed.contains_key(OsStr::new(name)));
-    for (name, obeyed_by) in TABLE {
-        if is_present(name.split('/').next().unwrap_or(name)) {
-            note(&mut found, root.join(name), obeyed_by, files);
-        } else {
-            found.absent.push(Watched { path: root.join(name), obeyed_by, before: Before::Absent });
-        }
-        for path in places_from_within(root, name) {
+    let tree = WatchedTree { path: root.to_owned(), present: Vec::new() };
+    let mut found = Found { existing: Vec::new(), watched: Vec::new(), tree };
+    let names: Option<Vec<OsString>> = files.names(root).map(|names| names.into_keys().collect());
+    let names = names.as_deref();
+    for (name, obeyed_by) in TABLE.iter().filter(|(name, _)| is_listed(names, first(name))) {
+        let path = root.join(name);
+        if files.node(&path).is_ok() {
+            found.tree.present.push(PathBuf::from(name));
             note(&mut found, path, obeyed_by, files);
         }
     }
-    if !is_present(".git") && !root.ancestors().any(|path| path.ends_with(".git")) {
-        // A new repository is reported as a whole.
-        found.absent.push(Watched { path: root.join(".git"), obeyed_by: "git", before: Before::Absent });
-        return found;
+    let is_hidden = |part: &OsStr| part.as_bytes().starts_with(b".");
+    if root.iter().rev().take(2).any(is_hidden) {
+        for (name, obeyed_by) in TABLE {
+            places_from_within(root, name).for_each(|path| note(&mut found, path, obeyed_by, files));
+        }
     }
-    for repository in repositories(root, files) {
-        for (name, obeyed_by) in REPOSITORY {
-            note(&mut found, repository.join(name), obeyed_by, files);
+    let is_within_git = root.ancestors().any(|path| path.ends_with(".git"));
+    let has_git = is_listed(names, ".git") && files.node(&root.join(".git")).is_ok();
+    if has_git {
+        found.tree.present.push(PathBuf::from(".git"));
+    }
+    if has_git || is_within_git {
+        for repository in repositories(root, files) {
+            for (name, obeyed_by) in REPOSITORY {
+                note(&mut found, repository.join(name), obeyed_by, files);
+            }
         }
     }
     found
+}
+
+fn first(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+/// Whether a listing, if there is one, has `name`.
+fn is_listed(names: Option<&[OsString]>, name: &str) -> bool {
+    names.is_none_or(|names| names.iter().any(|listed| listed == name))
 }
 
 /// The git directories that git itself would use for the tree `root`: its own, and those of submodules and
@@ -134,15 +180,15 @@ fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn F
     match files.node(&path).map(|node| node.kind) {
         Ok(NodeKind::Symlink) => {
             let before = files.link_target(&path).map_or(Before::Absent, Before::Link);
-            found.absent.push(Watched { path: path.clone(), obeyed_by, before });
+            found.watched.push(Watched { path: path.clone(), obeyed_by, before });
             found.existing.push((path, obeyed_by));
         }
         // `git worktree remove` takes the whole directory away.
         Ok(_) if is_pointer_of_worktree(&path) => {
-            found.absent.push(Watched { path, obeyed_by, before: Before::Present });
+            found.watched.push(Watched { path, obeyed_by, before: Before::Present });
         }
         Ok(_) => found.existing.push((path, obeyed_by)),
-        Err(_) => found.absent.push(Watched { path, obeyed_by, before: Before::Absent }),
+        Err(_) => found.watched.push(Watched { path, obeyed_by, before: Before::Absent }),
     }
 }
 
@@ -302,8 +348,11 @@ mod tests {
         let entries = ["/p/.git/HEAD", "/p/.git/config", "/p/.git/hooks/", "/p/.envrc"];
         assert_eq!(existing("/p", &entries), ["/p/.envrc", "/p/.git/hooks", "/p/.git/config"]);
         let found = find(Path::new("/p"), &FakeFiles::new(&entries));
-        assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.mcp.json")));
-        assert!(found.absent.iter().any(|watched| watched.path == Path::new("/p/.git/commondir")));
+        assert!(found.watched.iter().any(|watched| watched.path == Path::new("/p/.git/commondir")));
+        let later = FakeFiles::new(&["/p/.git/config", "/p/.envrc", "/p/.mcp.json"]);
+        let exists = |path: &Path| later.node(path).is_ok();
+        let appeared: Vec<_> = found.tree.appeared(None, &exists).map(|watched| watched.path).collect();
+        assert_eq!(appeared, [Path::new("/p/.mcp.json")]);
     }
 
     #[test]
@@ -322,7 +371,7 @@ mod tests {
         ];
         let found = existing("/p", &entries);
         assert!(found.contains(&"/p/.git/modules/lib/a/config".to_owned()), "{found:?}");
-        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).absent;
+        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).watched;
         let gitdir = found.iter().find(|watched| watched.path == Path::new("/p/.git/worktrees/w/gitdir"));
         assert_eq!(gitdir.unwrap().before, Before::Present);
     }

@@ -2,12 +2,12 @@
 
 use rustix::fs::Timespec;
 use rustix::time::ClockId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use zerobox_policy::{Access, Before, Effect, PathState, Policy, RuleSource, Watched};
+use zerobox_policy::{Access, Before, Effect, Policy, RuleSource, Watched, is_within};
 
 /// The moment a run began, on the clock that the kernel stamps files with.
 #[derive(Debug, Clone, Copy)]
@@ -29,56 +29,39 @@ impl Start {
     }
 }
 
-/// The watched names that exist now or lead elsewhere, and what a look around the writable trees finds.
+/// What has been written of what is watched, and what a look around the writable trees finds.
 pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
-    let mut directories = Directories::default();
+    let exists = |path: &Path| std::fs::symlink_metadata(path).is_ok();
     let has_changed = |watched: &&Watched| match &watched.before {
         Before::Link(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
         Before::Present => start.is_before(&watched.path),
-        Before::Absent => directories.has(&watched.path),
+        Before::Absent => exists(&watched.path),
     };
     let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
-    let is_tree = |rule: &&zerobox_policy::FileRule| {
-        rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
-    };
-    let trees = policy.files.iter().filter(is_tree).map(|rule| rule.path.clone());
-    for path in look_around(trees.collect(), policy, start) {
-        // A repository that is reported as a whole needs no line for each of its files.
-        if !found.iter().any(|watched| path.path.starts_with(&watched.path)) {
-            found.push(path);
-        }
+    for tree in &policy.watched_trees {
+        found.extend(tree.appeared(list(&tree.path).as_deref(), &exists));
     }
-    let all = found.clone();
+    let trees = policy.watched_trees.iter().map(|tree| tree.path.clone()).collect();
+    found.extend(look_around(trees, start));
     found.retain(|watched| {
-        !all.iter().any(|other| other.path != watched.path && watched.path.starts_with(&other.path))
+        policy.granted(&watched.path) == Some(Access::Write) && !is_named(&watched.path, policy)
     });
-    found.sort();
-    found.dedup();
-    found
-}
-
-/// Which names there are, a listing for each directory: many watched names are in the same few.
-#[derive(Default)]
-struct Directories(HashMap<PathBuf, Option<HashSet<OsString>>>);
-
-impl Directories {
-    fn has(&mut self, path: &Path) -> bool {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
-        if !self.0.contains_key(directory) {
-            self.0.insert(directory.to_owned(), list(directory));
-        }
-        match &self.0[directory] {
-            Some(names) => names.contains(name),
-            None => std::fs::symlink_metadata(path).is_ok(),
+    // The first line about a path stands; a repository that is reported as a whole needs none for each of its files.
+    let mut reported: Vec<Watched> = Vec::new();
+    for watched in found {
+        if !reported.iter().any(|other| is_within(&watched.path, &other.path)) {
+            reported.push(watched);
         }
     }
+    reported.sort();
+    reported
 }
 
 /// The names in a directory, none if it is not there; `None` if there are many.
-fn list(directory: &Path) -> Option<HashSet<OsString>> {
-    let mut names = HashSet::new();
+fn list(directory: &Path) -> Option<Vec<OsString>> {
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        names.insert(entry.file_name());
+        names.push(entry.file_name());
         if names.len() > MAX_NAMES {
             return None;
         }
@@ -88,7 +71,7 @@ fn list(directory: &Path) -> Option<HashSet<OsString>> {
 
 /// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
 /// that the run took: a large tree is looked at in part, and a short run is not made longer.
-fn look_around(mut trees: VecDeque<PathBuf>, policy: &Policy, start: Start) -> Vec<Watched> {
+fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
     let budget = (start.instant.elapsed() / 50).max(Duration::from_micros(200));
     let until = Instant::now() + budget;
     let mut found = Vec::new();
@@ -97,10 +80,7 @@ fn look_around(mut trees: VecDeque<PathBuf>, policy: &Policy, start: Start) -> V
             let name = entry.file_name();
             for (path, obeyed_by) in zerobox_policy::obeyed_names(&name) {
                 let path = directory.join(path);
-                if start.is_before(&path)
-                    && policy.granted(&path) == Some(Access::Write)
-                    && !is_named(&path, policy)
-                {
+                if start.is_before(&path) {
                     found.push(Watched { path, obeyed_by, before: Before::Present });
                 }
             }

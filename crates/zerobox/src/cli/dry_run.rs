@@ -49,6 +49,11 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
         for watched in &policy.watched {
             writeln!(out, "  {}  ({})", watched.path.display(), watched.obeyed_by)?;
         }
+        for tree in &policy.watched_trees {
+            for watched in tree.appeared(None, &|_| true) {
+                writeln!(out, "  {}  ({})", watched.path.display(), watched.obeyed_by)?;
+            }
+        }
         heading(out, &format!("Landlock, ABI {} (everything else is denied)", plan.landlock_abi))?;
         for rule in &plan.landlock {
             let rights = format!("{:?}", rule.rights).to_lowercase();
