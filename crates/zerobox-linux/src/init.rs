@@ -318,7 +318,7 @@ struct MemoryWatch {
 
 impl MemoryWatch {
     fn new(limit: u64) -> Self {
-        Self { limit, next: Instant::now() }
+        Self { limit, next: Instant::now() + Duration::from_millis(MEMORY_MILLIS.unsigned_abs()) }
     }
 
     /// Looks, if it is time to, whether all processes together have more anonymous memory resident than allowed.

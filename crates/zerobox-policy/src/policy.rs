@@ -440,10 +440,12 @@ impl<'a> Resolver<'a> {
     /// A name with a `*` or `?` in it that exists is that name. Other patterns are refused: the kernel compares
     /// no patterns, and expanding one now would not cover a file that is created later.
     fn look_up(&self, flag: &'static str, text: &OsStr) -> Result<Option<(PathSpec, Resolved)>, PolicyError> {
-        let literal = self.surroundings.cwd.join(text);
         let mut spec = self.spec(text);
-        if spec.optional && self.surroundings.files.node(&literal).is_ok() {
-            spec = PathSpec { path: literal, optional: false };
+        if spec.optional {
+            let literal = self.surroundings.cwd.join(text);
+            if self.surroundings.files.node(&literal).is_ok() {
+                spec = PathSpec { path: literal, optional: false };
+            }
         }
         let found = Resolved::find(&spec.path, self.surroundings.files)?;
         if spec.is_glob() && found.node.is_none() {
