@@ -1,6 +1,6 @@
 use super::*;
 use crate::paths::fake::FakeFiles;
-use crate::request::EnvList;
+use crate::request::{EnvList, PathList};
 
 const HOST: &[&str] = &[
     "/usr/bin/",

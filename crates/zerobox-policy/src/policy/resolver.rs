@@ -1,0 +1,370 @@
+//! Following what a request names to where it is, and granting it.
+
+use super::{Note, Scratch, ScratchKind, SocketGrant};
+use crate::error::PolicyError;
+use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
+use crate::origin::Origin;
+use crate::path_spec::{PathSpec, split_list};
+use crate::paths::{Link, Resolved};
+use crate::protected::{self, Watched, WatchedTree};
+use crate::request::{PathList, Request};
+use crate::surroundings::{Node, NodeKind, Surroundings};
+use crate::{system, toolchains};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// A deny of the caller, as it was written.
+pub(super) struct Denied {
+    pub(super) flag: &'static str,
+    pub(super) spelled: PathBuf,
+    pub(super) resolved: Resolved,
+}
+
+pub(super) struct Resolver<'a> {
+    pub(super) surroundings: &'a Surroundings<'a>,
+    pub(super) home: Option<PathBuf>,
+    pub(super) rules: Vec<FileRule>,
+    pub(super) denied: Vec<Denied>,
+    pub(super) links: BTreeSet<Link>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) watched_trees: Vec<WatchedTree>,
+    pub(super) notes: Vec<Note>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(surroundings: &'a Surroundings<'a>) -> Result<Self, PolicyError> {
+        let mut links = BTreeSet::new();
+        let home = match surroundings.home {
+            Some(home) => {
+                let found = Resolved::find(home, surroundings.files)?;
+                links.extend(found.links);
+                Some(found.path).filter(|path| path.parent().is_some())
+            }
+            None => None,
+        };
+        Ok(Self {
+            surroundings,
+            home,
+            links,
+            rules: Vec::new(),
+            denied: Vec::new(),
+            watched: Vec::new(),
+            watched_trees: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    pub(super) fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
+        let path = match wanted {
+            Some(path) => self.spec(path.as_os_str()).path,
+            None => self.surroundings.cwd.to_owned(),
+        };
+        let found = Resolved::find(&path, self.surroundings.files)?;
+        if found.node.as_ref().is_none_or(|node| node.kind != NodeKind::Directory) {
+            return Err(PolicyError::CwdNotADirectory { path });
+        }
+        self.links.extend(found.links);
+        Ok(found.path)
+    }
+
+    fn spec(&self, text: &OsStr) -> PathSpec {
+        PathSpec::parse(text, self.surroundings.cwd, self.surroundings.home)
+    }
+
+    pub(super) fn grant_defaults(&mut self, cwd: &Path, may_grant_more: bool) -> Result<(), PolicyError> {
+        let origin = Origin::default_policy("system");
+        for path in system::READABLE {
+            self.grant_default(Path::new(path), Access::Read, &origin)?;
+        }
+        // One listing saves a look-up for each of the many names that this distribution does not have.
+        let listed = self.surroundings.files.names(Path::new("/etc"));
+        let kind = |name: &str| match (&listed, name.split_once('/')) {
+            (None, _) => Some(None),
+            (Some(listed), None) => listed.get(OsStr::new(name)).copied(),
+            (Some(listed), Some((first, _))) => listed.get(OsStr::new(first)).map(|_| None),
+        };
+        for name in system::ETC {
+            let path = Path::new("/etc").join(name);
+            match kind(name) {
+                Some(Some(kind @ (NodeKind::File | NodeKind::Directory))) => {
+                    let found = Resolved { path, node: Some(Node { kind, links: 1 }), links: Vec::new() };
+                    self.push(&found, Effect::Allow, Access::Read, RuleSource::BuiltIn, origin.clone());
+                }
+                Some(_) => self.grant_default(&path, Access::Read, &origin)?,
+                None => {}
+            }
+        }
+        let origin = Origin::default_policy("credentials");
+        for name in system::ETC_PRIVATE {
+            let path = Path::new("/etc").join(name);
+            if kind(name).is_some() {
+                self.cut_out(&path, &origin);
+            } else if may_grant_more {
+                let absent = Resolved { path, node: None, links: Vec::new() };
+                self.push(&absent, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
+            }
+        }
+        for grant in toolchains::grants(self.surroundings) {
+            let origin = Origin::default_policy(format!("toolchain {}", grant.name));
+            self.grant_default(&grant.path, Access::Read, &origin)?;
+            for path in &grant.cut {
+                self.cut_out(path, &Origin::default_policy(format!("credentials of {}", grant.name)));
+            }
+        }
+        self.grant_cwd(cwd)
+    }
+
+    fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
+        if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
+            let hint = format!("allow it with `--allow-read={}`", cwd.display());
+            let what =
+                if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
+            self.notes.push(Note {
+                text: format!(
+                    "the current directory `{}` {what} and is not readable by default",
+                    cwd.display()
+                ),
+                hint,
+            });
+            return Ok(());
+        }
+        if system::SPECIAL.iter().any(|special| cwd.starts_with(special)) {
+            return Ok(());
+        }
+        self.grant_default(cwd, Access::Read, &Origin::default_policy("current directory"))?;
+        if let Some(repository) = protected::linked_worktree(cwd, self.surroundings.files) {
+            let origin = Origin::default_policy("repository of this worktree");
+            self.grant_default(&repository, Access::Read, &origin)?;
+        }
+        Ok(())
+    }
+
+    /// Grants what exists; a system directory that this machine does not have is no rule.
+    fn grant_default(&mut self, path: &Path, access: Access, origin: &Origin) -> Result<(), PolicyError> {
+        let found = match Resolved::find(path, self.surroundings.files) {
+            Ok(found) => found,
+            Err(PolicyError::Path { .. } | PolicyError::LinkLoop { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let is_special = system::SPECIAL.iter().any(|special| found.path.starts_with(special));
+        if found.node.is_none() || is_special || found.path.parent().is_none() {
+            return Ok(());
+        }
+        // A toolchain moved to the home directory itself by a link would show all of it.
+        if self.home.as_ref().is_some_and(|home| home.starts_with(&found.path)) {
+            return Ok(());
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Allow, access, RuleSource::BuiltIn, origin.clone());
+        Ok(())
+    }
+
+    fn cut_out(&mut self, path: &Path, origin: &Origin) {
+        if let Ok(found) = Resolved::find(path, self.surroundings.files) {
+            self.push(&found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
+        }
+    }
+
+    fn push(&mut self, found: &Resolved, effect: Effect, access: Access, source: RuleSource, origin: Origin) {
+        let state = PathState::from(&found.node);
+        self.rules.push(FileRule { path: found.path.clone(), effect, access, source, origin, state });
+    }
+
+    pub(super) fn grant_requested(&mut self, request: &Request) -> Result<(), PolicyError> {
+        let allows = [
+            ("--allow-read", Access::Read, &request.allow_read),
+            ("--allow-write", Access::Write, &request.allow_write),
+        ];
+        for (flag, access, lists) in allows {
+            for list in lists {
+                match list {
+                    PathList::All => self.allow(flag, access, OsStr::new("/"), Origin::flag(flag, None))?,
+                    PathList::Listed(text) => self.allow_list(flag, access, text)?,
+                }
+            }
+        }
+        let denies = [
+            ("--deny-read", Access::Read, &request.deny_read),
+            ("--deny-write", Access::Write, &request.deny_write),
+        ];
+        for (flag, access, lists) in denies {
+            for list in lists {
+                let items = split_list(list);
+                if items.is_empty() {
+                    return Err(PolicyError::EmptyDeny { flag });
+                }
+                for item in items {
+                    self.deny(flag, access, &item)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A value that names an existing path as a whole is that path, so that a comma in a name just works. This
+    /// is safe for an allow only: a workspace must not be able to switch a deny off by creating a file.
+    fn allow_list(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+        let items = split_list(text);
+        let first_error = items
+            .iter()
+            .find_map(|item| self.allow(flag, access, item, Origin::flag(flag, Some(item))).err());
+        match first_error {
+            Some(PolicyError::Missing { path, .. }) if items.len() > 1 => {
+                let whole = self.allow(flag, access, text, Origin::flag(flag, Some(text)));
+                whole.map_err(|_| PolicyError::Missing { flag, path, comma: true })
+            }
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn allow(
+        &mut self,
+        flag: &'static str,
+        access: Access,
+        text: &OsStr,
+        origin: Origin,
+    ) -> Result<(), PolicyError> {
+        let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
+        if found.node.is_none() {
+            return match spec.optional {
+                true => Ok(()),
+                false => Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+            };
+        }
+        let is_device = found.node.as_ref().is_some_and(|node| node.kind == NodeKind::Special);
+        for own in system::SPECIAL {
+            let fits = match *own {
+                "/dev" => is_device,
+                "/sys" => access == Access::Read,
+                _ => false,
+            };
+            if found.path.starts_with(own) && !fits {
+                return Err(PolicyError::Special { flag, path: spec.path, own });
+            }
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Allow, access, RuleSource::User, origin.clone());
+        if access == Access::Write
+            && let Some(repository) = protected::linked_worktree(&found.path, self.surroundings.files)
+        {
+            let repository = Resolved::find(&repository, self.surroundings.files)?;
+            self.push(&repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
+        }
+        Ok(())
+    }
+
+    fn deny(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+        let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
+        if found.node.is_none() && spec.optional {
+            return Ok(());
+        }
+        self.links.extend(found.links.iter().cloned());
+        self.push(&found, Effect::Deny, access, RuleSource::User, Origin::flag(flag, Some(text)));
+        self.denied.push(Denied { flag, spelled: spec.path, resolved: found });
+        Ok(())
+    }
+
+    /// A name with a `*` or `?` in it that exists is that name. Other patterns are refused: the kernel compares
+    /// no patterns, and expanding one now would not cover a file that is created later.
+    fn look_up(&self, flag: &'static str, text: &OsStr) -> Result<Option<(PathSpec, Resolved)>, PolicyError> {
+        let mut spec = self.spec(text);
+        if spec.optional {
+            let literal = self.surroundings.cwd.join(text);
+            if self.surroundings.files.node(&literal).is_ok() {
+                spec = PathSpec { path: literal, optional: false };
+            }
+        }
+        let found = Resolved::find(&spec.path, self.surroundings.files)?;
+        if spec.is_glob() && found.node.is_none() {
+            return Err(PolicyError::Glob { flag, path: spec.path });
+        }
+        Ok(Some((spec, found)))
+    }
+
+    /// Files that others will run stay unchanged in every tree that the caller made writable.
+    pub(super) fn protect(&mut self) {
+        let is_tree = |rule: &&FileRule| {
+            rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
+        };
+        let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
+        for tree in trees {
+            let found = protected::find(&tree, self.surroundings.files);
+            for (path, obeyed_by) in found.existing {
+                let Ok(resolved) = Resolved::find(&path, self.surroundings.files) else { continue };
+                if resolved.node.is_some() {
+                    let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
+                    self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
+                }
+            }
+            self.watched.extend(found.watched);
+            self.watched_trees.push(found.tree);
+        }
+    }
+
+    pub(super) fn sockets(&mut self, lists: &[OsString]) -> Result<Vec<SocketGrant>, PolicyError> {
+        let flag = "--allow-socket";
+        let mut sockets = Vec::new();
+        for item in lists.iter().flat_map(|list| split_list(list)) {
+            let Some((spec, found)) = self.look_up(flag, &item)? else { continue };
+            match found.node.as_ref().map(|node| node.kind) {
+                Some(NodeKind::Socket) => {
+                    self.links.extend(found.links);
+                    sockets.push(SocketGrant { path: found.path, origin: Origin::flag(flag, Some(&item)) });
+                }
+                Some(_) => return Err(PolicyError::NotASocket { flag, path: spec.path }),
+                None if spec.optional => {}
+                None => return Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+            }
+        }
+        Ok(sockets)
+    }
+
+    pub(super) fn share_tmp(&mut self) -> Result<(), PolicyError> {
+        for path in TEMPORARY {
+            let found = Resolved::find(Path::new(path), self.surroundings.files)?;
+            if found.node.is_some() {
+                let origin = Origin::Flag("--share-tmp".into());
+                self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// The home directory and the directories for temporary files, unless a rule is about the very same place. A
+    /// grant of a tree above the home directory shows the real one; temporary files stay private even then.
+    pub(super) fn scratch(&mut self, rules: &FileRules, share_tmp: bool) -> Vec<Scratch> {
+        let mut scratch: Vec<Scratch> = Vec::new();
+        let is_granted = |path: &Path| rules.covering(path).any(|rule| rule.source == RuleSource::User);
+        if let Some(home) = self.home.clone().filter(|home| !is_granted(home)) {
+            scratch.push(Scratch { path: home, kind: ScratchKind::Home });
+        }
+        let shared: &[&str] = if share_tmp { &[] } else { TEMPORARY };
+        let named = ["TMPDIR", "TMP", "TEMP"].into_iter().filter_map(|name| self.surroundings.var(name));
+        let named = named.map(Path::new).filter(|path| path.is_absolute());
+        let candidates =
+            shared.iter().map(Path::new).map(|path| (path, false)).chain(named.map(|path| (path, true)));
+        for (spelled, is_variable) in candidates {
+            let Ok(found) = Resolved::find(spelled, self.surroundings.files) else { continue };
+            let path = &found.path;
+            let names_it = |rule: &FileRule| rule.source == RuleSource::User && rule.path == *path;
+            let is_taken = path.parent().is_none()
+                || rules.covering(path).any(names_it)
+                || scratch.iter().any(|other| other.path == *path)
+                || (is_variable && self.home.as_ref().is_some_and(|home| home.starts_with(path)))
+                || system::READABLE.iter().chain(system::SPECIAL).any(|own| path.starts_with(own));
+            // A grant of the caller around `TMPDIR`, such as the project, already makes it what it shall be.
+            let serves_already = is_variable && rules.granted(path) == Some(Access::Write);
+            if !is_taken && !serves_already {
+                self.links.extend(found.links);
+                scratch.push(Scratch { path: found.path, kind: ScratchKind::Temporary });
+            }
+        }
+        scratch.push(Scratch { path: PathBuf::from("/dev/shm"), kind: ScratchKind::Temporary });
+        scratch
+    }
+}
+
+/// Where programs put temporary files.
+const TEMPORARY: &[&str] = &["/tmp", "/var/tmp"];
