@@ -208,10 +208,7 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Bind { path, .. } | Mount::Pin { path } => {
             StepKind::Bind { source: text(path)?, attributes: NO_DEVICES }
         }
-        Mount::Node { source, .. } => StepKind::Bind {
-            source: text(source)?,
-            attributes: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
-        },
+        Mount::Node { source, .. } => StepKind::Bind { source: text(source)?, attributes: NODE },
         Mount::Cover { directory, .. } => StepKind::Cover { directory: *directory },
         Mount::Scratch { kind, over_host, .. } => StepKind::Scratch {
             mode: if *kind == ScratchKind::Home { 0o700 } else { 0o1777 },
@@ -312,6 +309,8 @@ pub(crate) fn close_inherited(kept: &[i32]) -> Result<(), SpawnError> {
     Ok(())
 }
 
+/// A device on a read-only mount can still be written to; its mode, owner and times cannot be changed.
+const NODE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 /// Set inside every sandbox, so that a program can know and a nested zerobox can say why it fails.
 const MARKER: &str = "ZEROBOX";

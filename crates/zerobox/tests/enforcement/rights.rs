@@ -7,7 +7,7 @@ use crate::pair::Pair;
 pub const CASES: &[Case] = cases![
     Everyone: set_id_bits_are_refused;
     User: set_user_id_programs_gain_nothing;
-    Root: root_reads_no_foreign_file, owners_cannot_be_changed;
+    Root: root_reads_no_foreign_file, owners_cannot_be_changed, devices_keep_their_modes;
 ];
 
 fn set_id_bits_are_refused(f: &Fixture) -> Verdict {
@@ -38,6 +38,16 @@ fn set_user_id_programs_gain_nothing(f: &Fixture) -> Verdict {
     outside.assert_stdout(&format!("{uid} 0 {gid} {gid}\n"));
     let flag = format!("--allow-read={tool}");
     f.run(&[&flag], &[tool, "ids"]).assert_stdout(&format!("{uid} {uid} {gid} {gid}\n"));
+    Ok(())
+}
+
+/// A device that is shown is the host's own inode, and root owns it. Outside the mode stays what it is.
+fn devices_keep_their_modes(f: &Fixture) -> Verdict {
+    f.check(&Pair {
+        flags: &[],
+        allowed: &[&["write", "/dev/null"], &["read", "/dev/zero"]],
+        forbidden: &[(&["chmod", "/dev/null", "0666"], "EROFS"), (&["utimes", "/dev/zero"], "EROFS")],
+    });
     Ok(())
 }
 
