@@ -62,10 +62,10 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
     root::enter(prepared)?;
     let ruleset = fence::ruleset(prepared)?;
-    await_network(&report)?;
-    sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
     let number = ruleset.as_raw_fd().to_le_bytes();
     rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
+    await_network(&report)?;
+    sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
     root::detach_host()?;
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
