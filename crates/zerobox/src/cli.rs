@@ -10,6 +10,7 @@ use flags::{DryRun, Flags, Shell};
 use std::io::Write;
 use text::say;
 use zerobox::{Error, Session};
+use zerobox_policy::PolicyError;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
@@ -95,7 +96,11 @@ fn misread(error: &clap::Error) -> i32 {
         ErrorKind::UnknownArgument => suggested.unwrap_or_else(|| {
             "flags of the command go behind `--`: `zerobox -- ls -l`; ours are in `zerobox --help`".to_owned()
         }),
-        _ => "see `zerobox --help`".to_owned(),
+        _ => {
+            let cause =
+                std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<PolicyError>());
+            cause.and_then(PolicyError::hint).unwrap_or_else(|| "see `zerobox --help`".to_owned())
+        }
     };
     say(&message);
     say(&format!("hint: {hint}"));
