@@ -25,6 +25,11 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
+    if !flags.allow_net.is_empty() {
+        say("`--allow-net` is not in this version: the command has no network but a loopback of its own");
+        say("hint: leave the flag out, or run the command without a sandbox with `-A`");
+        return FAILED;
+    }
     match run(flags) {
         Ok(code) => code & 0xff,
         Err(error) => {
