@@ -20,7 +20,7 @@ pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
     for (index, step) in prepared.mounts.iter().enumerate() {
         builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
     }
-    builder.seal().map_err(Failure::at(Stage::Root))?;
+    builder.unname_covers().map_err(Failure::at(Stage::Root))?;
     pivot(&root).map_err(Failure::at(Stage::Pivot))
 }
 
@@ -130,27 +130,27 @@ impl Builder<'_> {
         self.attach(&tree, target)
     }
 
-    /// A writable mount of a directory of our own: of the one at `target`, or of a new one, if `target` is the host's.
+    /// A directory of our own for anything: the one at `target`, or a new one on top of it, if that is the host's.
     fn scratch(&self, target: &CStr, mode: Mode, own: Option<&CStr>) -> Result<()> {
-        let source = own.unwrap_or(target);
-        if own.is_some() {
-            rustix::fs::mkdirat(self.root, source, mode)?;
-        }
+        let Some(source) = own else {
+            return rustix::fs::chmodat(self.root, target, mode, AtFlags::empty());
+        };
+        rustix::fs::mkdirat(self.root, source, mode)?;
         rustix::fs::chmodat(self.root, source, mode, AtFlags::empty())?;
         let tree = clone_tree(self.root, source)?;
         sys::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV, true)?;
         self.attach(&tree, target)
     }
 
-    /// The covers stay where they are mounted; their names go. What is not scratch can no longer be written.
-    fn seal(&self) -> Result<()> {
+    /// The covers stay where they are mounted; their names go.
+    fn unname_covers(&self) -> Result<()> {
         if self.cover_directory {
             rustix::fs::unlinkat(self.root, COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
         }
         if self.cover_file {
             rustix::fs::unlinkat(self.root, COVER_FILE, AtFlags::empty())?;
         }
-        sys::mount_setattr(self.root, libc::MOUNT_ATTR_RDONLY, false)
+        Ok(())
     }
 }
 

@@ -7,7 +7,8 @@ use crate::pair::Pair;
 pub const CASES: &[Case] = cases![
     Everyone: set_id_bits_are_refused;
     User: set_user_id_programs_gain_nothing;
-    Root: root_reads_no_foreign_file, owners_cannot_be_changed, devices_keep_their_modes;
+    Root: root_reads_no_foreign_file, owners_cannot_be_changed, devices_keep_their_modes,
+        the_skeleton_is_no_place_to_write;
 ];
 
 fn set_id_bits_are_refused(f: &Fixture) -> Verdict {
@@ -48,6 +49,18 @@ fn devices_keep_their_modes(f: &Fixture) -> Verdict {
         allowed: &[&["write", "/dev/null"], &["read", "/dev/zero"]],
         forbidden: &[(&["chmod", "/dev/null", "0666"], "EROFS"), (&["utimes", "/dev/zero"], "EROFS")],
     });
+    Ok(())
+}
+
+/// The directories that lead to granted trees are the sandbox's own, and nobody's to write.
+fn the_skeleton_is_no_place_to_write(f: &Fixture) -> Verdict {
+    let made = format!("/zerobox-test-{}", std::process::id());
+    f.check(&Pair {
+        flags: &["--allow-write=."],
+        allowed: &[&["create", "/tmp/made"], &["create", "made"]],
+        forbidden: &[(&["create", &made], "EACCES")],
+    });
+    std::fs::remove_file(&made).expect("made without the sandbox");
     Ok(())
 }
 
