@@ -39,6 +39,8 @@ struct Init<'a> {
     command: i32,
     report: OwnedFd,
     children: OwnedFd,
+    /// `/proc/self/mountinfo`, which tells of every change of the mounts.
+    view: OwnedFd,
     mediator: Option<Mediator>,
     memory: Option<MemoryWatch>,
     home: Option<&'a Path>,
@@ -72,6 +74,8 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
+    let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at(Stage::Init))?;
     rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
     let own_paths =
         prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
@@ -80,6 +84,7 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
         command,
         report,
         children,
+        view,
         mediator,
         memory: prepared.watched_memory.map(MemoryWatch::new),
         home: prepared.home.as_deref(),
@@ -192,6 +197,12 @@ impl Init<'_> {
                 }
                 mediator.proceed();
             }
+            // Nothing inside can change a mount. But when somebody outside renames a file over one that is covered, as an
+            // editor does to save it, the kernel takes the cover off (`detach_mounts` in fs/namespace.c).
+            if ready.view {
+                Message::Torn.send(self.control.as_fd());
+                let _ = sys::kill(-1, libc::SIGKILL);
+            }
             if self.memory.as_mut().is_some_and(MemoryWatch::is_exceeded) {
                 Message::OutOfMemory.send(self.control.as_fd());
                 let _ = sys::kill(-1, libc::SIGKILL);
@@ -205,8 +216,11 @@ impl Init<'_> {
     }
 
     fn wait(&self) -> sys::Result<Ready> {
-        let mut fds =
-            vec![PollFd::new(self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(self.control, PollFlags::IN),
+            PollFd::new(&self.children, PollFlags::IN),
+            PollFd::new(&self.view, PollFlags::PRI),
+        ];
         fds.extend(self.mediator.iter().flat_map(Mediator::poll_fds));
         let timeout = self.mediator.as_ref().and_then(Mediator::timeout);
         let watch = self.memory.as_ref().map(|_| MEMORY_MILLIS);
@@ -220,7 +234,8 @@ impl Init<'_> {
         Ok(Ready {
             control: is_ready(0),
             children: is_ready(1),
-            listener: fds.get(2).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+            view: is_ready(2),
+            listener: fds.get(3).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
         })
     }
 
@@ -307,6 +322,7 @@ impl Init<'_> {
 struct Ready {
     control: bool,
     children: bool,
+    view: bool,
     listener: bool,
 }
 

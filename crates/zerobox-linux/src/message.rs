@@ -15,6 +15,8 @@ pub(crate) enum Message {
     Exited { status: i32 },
     /// The processes together had more memory resident than allowed and were ended.
     OutOfMemory,
+    /// A mount was taken off from outside, and the run was ended.
+    Torn,
     /// What is left in the private home, relative to it.
     Dropped { names: Vec<OsString> },
 }
@@ -89,6 +91,7 @@ impl Message {
             Self::Failed { .. } => unreachable!("sent as `Failure`, without allocating"),
             Self::Exited { status } => [&[EXITED][..], &status.to_le_bytes()].concat(),
             Self::OutOfMemory => vec![OUT_OF_MEMORY],
+            Self::Torn => vec![TORN],
             Self::Dropped { names } => {
                 let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
                 [&[DROPPED][..], &names.join(&0)].concat()
@@ -117,6 +120,7 @@ impl Message {
             },
             EXITED => Self::Exited { status: number(1)? },
             OUT_OF_MEMORY => Self::OutOfMemory,
+            TORN => Self::Torn,
             DROPPED => {
                 let names = bytes[1..].split(|byte| *byte == 0).filter(|name| !name.is_empty());
                 Self::Dropped { names: names.map(|name| OsString::from_vec(name.to_vec())).collect() }
@@ -133,3 +137,4 @@ const FAILED: u8 = 1;
 const EXITED: u8 = 2;
 const OUT_OF_MEMORY: u8 = 3;
 const DROPPED: u8 = 4;
+const TORN: u8 = 5;

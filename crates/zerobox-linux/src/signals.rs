@@ -22,6 +22,8 @@ impl Signals {
     pub fn take() -> Result<Self, SpawnError> {
         let set = SignalSet::of(FOR_THE_COMMAND);
         set.block();
+        // A group that loses the terminal is stopped; the time limit must not stop with it.
+        SignalSet::of(&[libc::SIGTTIN, libc::SIGTTOU]).block();
         let descriptor = set.descriptor().map_err(|errno| SpawnError::Step {
             step: "make a descriptor for signals".to_owned(),
             source: errno.into(),

@@ -43,6 +43,8 @@ pub enum Happening {
     Ended(Ending),
     /// It got more memory than allowed; the end follows.
     OutOfMemory,
+    /// A mount that held something was taken off from outside, and the run was ended; the end follows.
+    Torn,
     /// What it left in its private home, relative to it.
     Dropped(Vec<OsString>),
     /// This signal was sent to us, for the command.
@@ -197,6 +199,7 @@ impl Running {
             Message::Failed { stage, index, errno } => Err(self.failed(stage, index as usize, errno)),
             Message::Exited { status } => Ok(Happening::Ended(Ending::from_status(status))),
             Message::OutOfMemory => Ok(Happening::OutOfMemory),
+            Message::Torn => Ok(Happening::Torn),
             Message::Dropped { names } => Ok(Happening::Dropped(names)),
         }
     }

@@ -94,6 +94,10 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
     if has_git {
         found.tree.present.push(PathBuf::from(".git"));
     }
+    // A file that points to the repository of a linked worktree or a submodule could point elsewhere.
+    if has_git && files.node(&root.join(".git")).is_ok_and(|node| node.kind == NodeKind::File) {
+        note(&mut found, root.join(".git"), "git", files);
+    }
     if has_git || is_within_git {
         for repository in repositories(root, files) {
             for (name, obeyed_by) in REPOSITORY {
@@ -134,10 +138,13 @@ fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
 fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, files: &dyn Files) {
     for (name, _) in files.names(directory).into_iter().flatten() {
         let module = directory.join(name);
-        if files.node(&module.join("HEAD")).is_ok() {
-            add_modules(repositories, &module.join("modules"), depth.saturating_sub(1), files);
+        let is_directory = files.node(&module).is_ok_and(|node| node.kind == NodeKind::Directory);
+        if is_directory && files.node(&module.join("HEAD")).is_ok() {
+            if depth > 0 {
+                add_modules(repositories, &module.join("modules"), depth - 1, files);
+            }
             repositories.push(module);
-        } else if depth > 0 {
+        } else if is_directory && depth > 0 {
             add_modules(repositories, &module, depth - 1, files);
         }
     }

@@ -105,7 +105,12 @@ impl Files for RealFiles {
     fn text(&self, path: &Path) -> Option<String> {
         use std::io::Read;
         let mut text = String::new();
-        let file = std::fs::File::open(path).ok()?;
+        // A workspace may have put a pipe there, which nobody ever writes to.
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let file = std::fs::File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()?);
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
         file.take(MAX_TEXT).read_to_string(&mut text).ok().map(|_| text)
     }
 }

@@ -38,6 +38,8 @@ pub enum Outcome {
     Signalled(i32),
     /// By us, when its time was over.
     TimedOut,
+    /// By us, because somebody outside replaced a file that was hidden or protected, and the kernel took the cover off.
+    Torn,
 }
 
 impl Report {
@@ -47,6 +49,7 @@ impl Report {
             Outcome::Exited(code) => code,
             Outcome::Signalled(signal) => 128 + signal,
             Outcome::TimedOut => 124,
+            Outcome::Torn => 125,
         }
     }
 
@@ -62,6 +65,10 @@ impl Report {
             && let Some(timeout) = self.limits.timeout
         {
             lines.push(format!("ended after {:?} (`--timeout`)", timeout.duration()));
+        }
+        if self.outcome == Outcome::Torn {
+            lines.push("ended: somebody outside replaced a file that was hidden or protected".to_owned());
+            lines.push("hint: leave such files alone while a command runs, and run it again".to_owned());
         }
         if self.out_of_memory
             && let Some(memory) = self.limits.memory

@@ -59,8 +59,14 @@ impl Session {
         let start = Start::now();
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
-        let mut run =
-            Run { outcome: None, out_of_memory: false, dropped: Vec::new(), deadline, timed_out: false };
+        let mut run = Run {
+            outcome: None,
+            out_of_memory: false,
+            torn: false,
+            dropped: Vec::new(),
+            deadline,
+            timed_out: false,
+        };
         let outcome =
             run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
@@ -81,6 +87,7 @@ impl Session {
 struct Run {
     outcome: Option<Outcome>,
     out_of_memory: bool,
+    torn: bool,
     dropped: Vec<PathBuf>,
     deadline: Option<Instant>,
     timed_out: bool,
@@ -92,6 +99,7 @@ impl Run {
             match running.next(signals, self.deadline)? {
                 Happening::Ended(ending) => return Ok(self.outcome_of(ending)),
                 Happening::OutOfMemory => self.out_of_memory = true,
+                Happening::Torn => self.torn = true,
                 Happening::Dropped(names) => self.dropped = names.into_iter().map(PathBuf::from).collect(),
                 Happening::Signal(signal) => running.signal(signal),
                 // First a request to end, then the end.
@@ -110,6 +118,7 @@ impl Run {
 
     fn outcome_of(&mut self, ending: Ending) -> Outcome {
         let outcome = match ending {
+            _ if self.torn => Outcome::Torn,
             _ if self.timed_out => Outcome::TimedOut,
             Ending::Exited(code) => Outcome::Exited(code),
             Ending::Signalled(signal) => Outcome::Signalled(signal),

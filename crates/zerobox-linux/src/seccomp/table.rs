@@ -136,16 +136,18 @@ mod numbers {
         SYS_fchmodat as fchmodat, SYS_finit_module as finit_module, SYS_fsconfig as fsconfig,
         SYS_fsmount as fsmount, SYS_fsopen as fsopen, SYS_fspick as fspick, SYS_init_module as init_module,
         SYS_io_uring_enter as io_uring_enter, SYS_io_uring_register as io_uring_register,
-        SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_kexec_load as kexec_load,
-        SYS_keyctl as keyctl, SYS_lookup_dcookie as lookup_dcookie, SYS_mknodat as mknodat,
-        SYS_mount as mount, SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount,
-        SYS_nfsservctl as nfsservctl, SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree,
-        SYS_openat as openat, SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open,
-        SYS_pivot_root as pivot_root, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
+        SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_ioprio_set as ioprio_set,
+        SYS_kexec_load as kexec_load, SYS_keyctl as keyctl, SYS_lookup_dcookie as lookup_dcookie,
+        SYS_mknodat as mknodat, SYS_mount as mount, SYS_mount_setattr as mount_setattr,
+        SYS_move_mount as move_mount, SYS_nfsservctl as nfsservctl,
+        SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree, SYS_openat as openat,
+        SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root,
+        SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
         SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
-        SYS_setns as setns, SYS_socket as socket, SYS_socketpair as socketpair, SYS_swapoff as swapoff,
-        SYS_swapon as swapon, SYS_syslog as syslog, SYS_umount2 as umount2, SYS_unshare as unshare,
-        SYS_userfaultfd as userfaultfd, SYS_vhangup as vhangup,
+        SYS_setns as setns, SYS_setpriority as setpriority, SYS_socket as socket,
+        SYS_socketpair as socketpair, SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_syslog as syslog,
+        SYS_umount2 as umount2, SYS_unshare as unshare, SYS_userfaultfd as userfaultfd,
+        SYS_vhangup as vhangup,
     };
     pub(super) const fchmodat2: libc::c_long = 452;
 }
@@ -209,6 +211,9 @@ const ALWAYS: &[Entry] = rows! {
     open_by_handle_at DENY, "opens files that no path of the sandbox leads to";
     lookup_dcookie DENY, OBSOLETE;
     nfsservctl DENY, OBSOLETE;
+    prlimit64 &[fail(&[is_not(0, 0)], EPERM)], "the limits of init are not for the command to lower";
+    setpriority &[fail(&[is(0, 1)], EPERM)], "the process group is the caller's too";
+    ioprio_set &[fail(&[is(0, 2)], EPERM)], "the process group is the caller's too";
     ioctl &[
         fail(&[is(1, 0x5412)], EPERM),
         fail(&[is(1, 0x541c)], EPERM),
