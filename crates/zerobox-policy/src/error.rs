@@ -53,6 +53,9 @@ pub enum PolicyError {
     #[error("`{path}` of `{flag}` lies inside `{cut}`, which the default policy hides",
         path = path.display(), cut = cut.display())]
     InsideCutOut { flag: &'static str, path: PathBuf, cut: PathBuf },
+    #[error("`{path}` of `{flag}` goes through the link `{link}` in the current directory, which leads out of it",
+        path = path.display(), link = link.display())]
+    LinkLeadsOut { flag: &'static str, path: PathBuf, link: PathBuf, target: PathBuf },
     #[error("`{path}` of `{flag}` is special: the sandbox has a `{own}` of its own", path = path.display())]
     Special { flag: &'static str, path: PathBuf, own: &'static str },
     #[error("`{path}` of `{flag}` is not a socket", path = path.display())]
@@ -105,6 +108,9 @@ impl PolicyError {
             }
             Self::ReplaceableLink { flag, target, .. } => {
                 format!("name what it points to: `{flag}={}`", target.display())
+            }
+            Self::LinkLeadsOut { flag, target, .. } => {
+                format!("if that is meant, name what it leads to: `{flag}={}`", target.display())
             }
             Self::InsideCutOut { flag, cut, .. } => {
                 format!("lift it as a whole with `{flag}={}`", cut.display())

@@ -9,6 +9,7 @@ use crate::paths::{Link, Resolved};
 use crate::protected::{self, Watched, WatchedTree};
 use crate::request::{PathList, Request};
 use crate::surroundings::{Node, NodeKind, Surroundings};
+use crate::tree::is_within;
 use crate::{system, toolchains};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,8 @@ pub(super) struct Denied {
 pub(super) struct Resolver<'a> {
     pub(super) surroundings: &'a Surroundings<'a>,
     pub(super) home: Option<PathBuf>,
+    /// The directory to run in, unless the home directory is in it.
+    pub(super) workspace: Option<PathBuf>,
     pub(super) rules: Vec<FileRule>,
     pub(super) denied: Vec<Denied>,
     pub(super) links: BTreeSet<Link>,
@@ -46,6 +49,7 @@ impl<'a> Resolver<'a> {
         Ok(Self {
             surroundings,
             home,
+            workspace: None,
             links,
             rules: Vec::new(),
             denied: Vec::new(),
@@ -65,6 +69,8 @@ impl<'a> Resolver<'a> {
             return Err(PolicyError::CwdNotADirectory { path });
         }
         self.links.extend(found.links);
+        let holds_home = self.home.as_ref().is_some_and(|home| home.starts_with(&found.path));
+        self.workspace = Some(found.path.clone()).filter(|path| !holds_home && path.parent().is_some());
         Ok(found.path)
     }
 
@@ -140,6 +146,13 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
+    /// A link in the current directory that leads to somewhere else. The directory is the workspace, and what is in it may
+    /// have been put there by a command of an earlier run, or by whoever made the repository.
+    fn link_out(&self, found: &Resolved) -> Option<PathBuf> {
+        let workspace = self.workspace.as_ref().filter(|workspace| !is_within(&found.path, workspace))?;
+        found.links.iter().map(|link| &link.path).find(|link| is_within(link, workspace)).cloned()
+    }
+
     /// Grants what exists; a system directory that this machine does not have is no rule.
     fn grant_default(&mut self, path: &Path, access: Access, origin: &Origin) -> Result<(), PolicyError> {
         let found = match Resolved::find(path, self.surroundings.files) {
@@ -148,7 +161,8 @@ impl<'a> Resolver<'a> {
             Err(error) => return Err(error),
         };
         let is_special = system::SPECIAL.iter().any(|special| found.path.starts_with(special));
-        if found.node.is_none() || is_special || found.path.parent().is_none() {
+        let leads_out = self.link_out(&found).is_some();
+        if found.node.is_none() || is_special || leads_out || found.path.parent().is_none() {
             return Ok(());
         }
         // A toolchain moved to the home directory itself by a link would show all of it.
@@ -232,6 +246,9 @@ impl<'a> Resolver<'a> {
                 true => Ok(()),
                 false => Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
             };
+        }
+        if let Some(link) = self.link_out(&found) {
+            return Err(PolicyError::LinkLeadsOut { flag, path: spec.path, link, target: found.path });
         }
         let is_device = found.node.as_ref().is_some_and(|node| node.kind == NodeKind::Special);
         for own in system::SPECIAL {

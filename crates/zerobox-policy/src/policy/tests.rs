@@ -69,6 +69,21 @@ fn home_as_current_directory_is_not_granted_and_said() {
 }
 
 #[test]
+fn a_link_in_the_workspace_grants_nothing_outside() {
+    let files = ["/usr/bin/", "/home/u/.ssh/id", "/home/u/p/out -> ../.ssh", "/home/u/p/bin -> ../.ssh"];
+    let files = FakeFiles::new(&files);
+    let home = Path::new("/home/u");
+    let env = [(OsString::from("PATH"), OsString::from("/home/u/p/bin:/usr/bin"))];
+    let cwd = Path::new("/home/u/p");
+    let surroundings = Surroundings { cwd, env: &env, home: Some(home), memory: 1 << 40, files: &files };
+    let mut request = Request { command: vec!["true".into()], ..Request::default() };
+    let policy = Policy::resolve(&request, &surroundings).unwrap();
+    assert_eq!(policy.files.granted(Path::new("/home/u/.ssh/id")), None, "by way of PATH");
+    request.allow_write = listed("./out");
+    assert!(matches!(Policy::resolve(&request, &surroundings), Err(PolicyError::LinkLeadsOut { .. })));
+}
+
+#[test]
 fn links_are_judged_at_their_end() {
     let policy = resolve(|request| request.allow_write = listed("/home/u/l")).unwrap();
     assert_eq!(granted(&policy, "/home/u/p/src"), Some(Access::Write));

@@ -5,7 +5,8 @@ use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: planted_links_show_nothing,
+    Everyone: planted_links_show_nothing, a_cover_taken_off_from_outside_ends_the_run,
+        the_file_of_a_linked_worktree_is_not_writable,
         git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
         editor_and_agent_settings_are_not_writable, a_grant_by_name_lifts_one_path, what_comes_into_being_is_reported,
         what_comes_into_being_below_a_new_folder_is_reported, a_new_repository_is_reported, quiet_says_nothing,
@@ -38,6 +39,32 @@ fn git_metadata_is_not_writable(f: &Fixture) -> Verdict {
             (&["unlink", ".git/config"], "EBUSY"),
             (&["rename", ".git/hooks", ".git/old-hooks"], "EBUSY"),
         ],
+    });
+    Ok(())
+}
+
+/// An editor outside saves by renaming over the file, and the kernel takes every mount on it off.
+fn a_cover_taken_off_from_outside_ends_the_run(f: &Fixture) -> Verdict {
+    f.write("project/.env", "old\n");
+    f.write("project/next", "new\n");
+    let mut outside = f.host_sh("sleep 0.4; mv next .env").spawn().expect("sh");
+    let outcome =
+        f.sh(&["--allow-write=.", "--deny-read=./.env"], "for i in 1 2 3 4; do cat .env; sleep 0.5; done");
+    outside.wait().expect("sh");
+    assert!(!outcome.text().contains("new"), "{outcome}");
+    outcome.assert_code(125);
+    f.host_sh("cat .env").output().expect("the file is there without the sandbox");
+    Ok(())
+}
+
+/// It could point to a repository with hooks of the command's own.
+fn the_file_of_a_linked_worktree_is_not_writable(f: &Fixture) -> Verdict {
+    f.write("project/.git", "gitdir: ../elsewhere\n");
+    f.write("project/planted", "gitdir: evil\n");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["read", ".git"], &["create", "made"]],
+        forbidden: &[(&["write", ".git"], "EROFS"), (&["rename", "planted", ".git"], "EBUSY")],
     });
     Ok(())
 }
