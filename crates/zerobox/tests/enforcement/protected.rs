@@ -47,9 +47,11 @@ fn git_metadata_is_not_writable(f: &Fixture) -> Verdict {
 fn a_cover_taken_off_from_outside_ends_the_run(f: &Fixture) -> Verdict {
     f.write("project/.env", "old\n");
     f.write("project/next", "new\n");
-    let mut outside = f.host_sh("sleep 0.4; mv next .env").spawn().expect("sh");
-    let outcome =
-        f.sh(&["--allow-write=.", "--deny-read=./.env"], "for i in 1 2 3 4; do cat .env; sleep 0.5; done");
+    let mut outside = f.host_sh("sleep 1; mv next .env").spawn().expect("sh");
+    let outcome = f.sh(
+        &["--allow-write=.", "--deny-read=./.env"],
+        "for i in 1 2 3 4 5 6 7 8; do cat .env; sleep 0.5; done",
+    );
     outside.wait().expect("sh");
     assert!(!outcome.text().contains("new"), "{outcome}");
     outcome.assert_code(125);
