@@ -132,7 +132,8 @@ impl Mediator {
             Some(path) => self.resolve(caller, path)?,
             None => Address { bytes, _file: None, unsure: false },
         };
-        let blocks = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
+        let blocks = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK)
+            && self.waiting.len() < MOST_WAITING;
         match (attempt(socket.as_fd(), &address), blocks) {
             (Err(Errno::INPROGRESS), true) => {
                 self.waiting.push(Waiting { id: notification.id, socket, retry: None });
@@ -268,3 +269,5 @@ fn open_path(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
 /// `sizeof(struct sockaddr_storage)`.
 const MAX_ADDRESS: usize = 128;
 const RETRY_MILLIS: i64 = 5;
+/// Each takes two descriptors of init's. Further ones are answered as a socket that does not block would be.
+const MOST_WAITING: usize = 128;
