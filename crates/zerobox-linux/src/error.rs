@@ -49,6 +49,8 @@ pub enum SpawnError {
     Cgroup { path: PathBuf, source: std::io::Error },
     #[error("cannot {step}: {source}")]
     Step { step: String, source: std::io::Error },
+    #[error("cannot start the proxy: {0}")]
+    Proxy(std::io::Error),
     #[error("the sandbox ended before the command began")]
     Vanished,
     #[error("`{program}` not found", program = program.display())]

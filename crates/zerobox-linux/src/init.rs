@@ -5,11 +5,12 @@
 //! into the processes that it serves. It cannot be traced or read, so that nothing of the supervisor that it was
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
+use crate::capture;
 use crate::command::{self, EXECUTE, NETWORK_MADE, NO_LISTENER, READY};
 use crate::fence;
 use crate::handoff;
 use crate::mediator::Mediator;
-use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage};
+use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
 use crate::prepare::{Identity, Prepared};
 use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
@@ -25,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Never returns.
-pub(crate) fn run(prepared: &Prepared, control: &OwnedFd) -> ! {
-    let failure = match start(prepared, control) {
+pub(crate) fn run(prepared: &Prepared, control: &OwnedFd, inside: Option<OwnedFd>) -> ! {
+    let failure = match start(prepared, control, inside) {
         Ok(mut init) => init.watch(),
         Err(failure) => failure,
     };
@@ -42,13 +43,19 @@ struct Init<'a> {
     /// `/proc/self/mountinfo`, which tells of every change of the mounts.
     view: OwnedFd,
     mediator: Option<Mediator>,
+    /// Where the supervisor asks for sockets of the sandbox's network.
+    inside: Option<OwnedFd>,
     memory: Option<MemoryWatch>,
     home: Option<&'a Path>,
     /// What the start itself put into the home directory.
     own_paths: HashSet<PathBuf>,
 }
 
-fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, Failure> {
+fn start<'a>(
+    prepared: &'a Prepared,
+    control: &'a OwnedFd,
+    inside: Option<OwnedFd>,
+) -> Result<Init<'a>, Failure> {
     die_with_supervisor(control).map_err(Failure::at(Stage::Init))?;
     let children = SignalSet::of(&[libc::SIGCHLD]);
     children.block();
@@ -56,7 +63,9 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
-        Cloned::Child => command::become_command(prepared, await_go.as_fd(), tell.as_fd()),
+        Cloned::Child => {
+            command::become_command(prepared, control.as_fd(), await_go.as_fd(), tell.as_fd())
+        }
         Cloned::Parent(command) => command,
     };
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
@@ -86,6 +95,7 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
         children,
         view,
         mediator,
+        inside,
         memory: prepared.watched_memory.map(MemoryWatch::new),
         home: prepared.home.as_deref(),
         own_paths,
@@ -197,6 +207,9 @@ impl Init<'_> {
                 }
                 mediator.proceed();
             }
+            if ready.inside {
+                self.give_socket();
+            }
             // Nothing inside can change a mount. But when somebody outside renames a file over one that is covered, as an
             // editor does to save it, the kernel takes the cover off (`detach_mounts` in fs/namespace.c).
             if ready.view {
@@ -221,6 +234,8 @@ impl Init<'_> {
             PollFd::new(&self.children, PollFlags::IN),
             PollFd::new(&self.view, PollFlags::PRI),
         ];
+        fds.extend(self.inside.iter().map(|inside| PollFd::new(inside, PollFlags::IN)));
+        let listener = fds.len();
         fds.extend(self.mediator.iter().flat_map(Mediator::poll_fds));
         let timeout = self.mediator.as_ref().and_then(Mediator::timeout);
         let watch = self.memory.as_ref().map(|_| MEMORY_MILLIS);
@@ -235,7 +250,8 @@ impl Init<'_> {
             control: is_ready(0),
             children: is_ready(1),
             view: is_ready(2),
-            listener: fds.get(3).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+            inside: self.inside.is_some() && is_ready(3),
+            listener: fds.get(listener).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
         })
     }
 
@@ -248,6 +264,26 @@ impl Init<'_> {
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The supervisor is gone, and we are about to be killed.
             _ => sys::exit_now(125),
+        }
+    }
+
+    /// Gives the supervisor a socket with which it connects to a server inside.
+    fn give_socket(&mut self) {
+        let Some(inside) = &self.inside else { return };
+        let mut family = [0];
+        match rustix::net::recv(inside, &mut family[..], rustix::net::RecvFlags::DONTWAIT) {
+            Ok((1, _)) => {
+                let answer = match capture::inside_socket(family[0]) {
+                    Ok(socket) => send_with_descriptors(inside.as_fd(), &[0], &[socket.as_fd()]),
+                    Err(_) => send_with_descriptors(inside.as_fd(), &[1], &[]),
+                };
+                // The supervisor reads its answers; if it does not, it gets no further ones.
+                if answer.is_err() {
+                    self.inside = None;
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => self.inside = None,
         }
     }
 
@@ -323,6 +359,7 @@ struct Ready {
     control: bool,
     children: bool,
     view: bool,
+    inside: bool,
     listener: bool,
 }
 

@@ -4,8 +4,10 @@
 //! running command.
 #![cfg(target_os = "linux")]
 
+mod capture;
 mod cgroup;
 mod command;
+mod datagram;
 mod error;
 mod facts;
 mod fence;
@@ -13,6 +15,7 @@ mod handoff;
 mod init;
 mod mediator;
 mod message;
+mod netlink;
 mod plan;
 mod prepare;
 mod root;
@@ -22,11 +25,13 @@ mod spawn;
 mod sys;
 mod unix_sockets;
 
+pub use capture::Listeners;
 pub use cgroup::{Delegated, Setting};
+pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
-pub use plan::{Degradation, LandlockRule, LimitPlan, Mount, Plan, Resource, ResourceLimit, Rights};
-pub use prepare::{Prepared, fill_streams};
+pub use plan::{Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights};
+pub use prepare::{Prepared, duplicate, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
-pub use spawn::{Ending, Happening, Running, spawn};
+pub use spawn::{Connections, Ending, Happening, Running, spawn};

@@ -1,14 +1,21 @@
 //! What init tells the supervisor, and the other way round, over one sequenced-packet socket.
 
+use crate::capture::Listeners;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use std::ffi::OsString;
-use std::os::fd::BorrowedFd;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// A message of init.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Message {
+    /// The network is made, and this is where its connections arrive.
+    Network(Listeners),
     /// A step of the start failed; nothing was run.
     Failed { stage: Stage, index: u32, errno: i32 },
     /// The command ended, with this wait status.
@@ -31,6 +38,7 @@ pub(crate) enum Stage {
     Landlock,
     LandlockRule,
     Network,
+    Capture,
     Limit,
     WorkingDirectory,
     Privileges,
@@ -40,7 +48,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Identity,
         Self::Root,
         Self::Mount,
@@ -48,6 +56,7 @@ impl Stage {
         Self::Landlock,
         Self::LandlockRule,
         Self::Network,
+        Self::Capture,
         Self::Limit,
         Self::WorkingDirectory,
         Self::Privileges,
@@ -89,6 +98,7 @@ impl Message {
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) {
         let bytes = match self {
             Self::Failed { .. } => unreachable!("sent as `Failure`, without allocating"),
+            Self::Network(_) => unreachable!("sent by `send_listeners`, with descriptors"),
             Self::Exited { status } => [&[EXITED][..], &status.to_le_bytes()].concat(),
             Self::OutOfMemory => vec![OUT_OF_MEMORY],
             Self::Torn => vec![TORN],
@@ -104,10 +114,11 @@ impl Message {
     /// The next message; `None` when init is gone.
     pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<Self> {
         let mut buffer = vec![0; MAX_SIZE];
-        let (count, _) =
-            rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()))
-                .ok()?;
-        Self::parse(&buffer[..count])
+        let (count, sockets) = receive_with_descriptors(socket, &mut buffer)?;
+        match buffer[..count].split_first()? {
+            (&NETWORK, ports) => Some(Self::Network(listeners(ports, sockets)?)),
+            _ => Self::parse(&buffer[..count]),
+        }
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
@@ -130,6 +141,71 @@ impl Message {
     }
 }
 
+/// Sends the sockets of a network that is made. Called by the command's process, for init has another namespace.
+///
+/// # Errors
+/// Those of sendmsg(2), for one that more than 253 descriptors are too many for (`SCM_MAX_FD`).
+pub(crate) fn send_listeners(socket: BorrowedFd<'_>, listeners: &Listeners) -> Result<(), Errno> {
+    let mut bytes = vec![NETWORK, u8::from(listeners.complete)];
+    let udp = listeners.udp.iter().map(|(_, port)| *port);
+    for port in listeners.tcp.iter().map(|_| 0).chain(udp) {
+        bytes.extend(port.to_le_bytes());
+    }
+    let sockets: Vec<_> =
+        listeners.tcp.iter().chain(listeners.udp.iter().map(|(socket, _)| socket)).map(AsFd::as_fd).collect();
+    send_with_descriptors(socket, &bytes, &sockets)
+}
+
+/// The sockets that came with their ports; a listener for TCP has the port 0.
+fn listeners(bytes: &[u8], sockets: Vec<OwnedFd>) -> Option<Listeners> {
+    let (complete, ports) = bytes.split_first()?;
+    let mut listeners = Listeners { tcp: Vec::new(), udp: Vec::new(), complete: *complete != 0 };
+    for (port, socket) in ports.chunks_exact(2).zip(sockets) {
+        match u16::from_le_bytes([port[0], port[1]]) {
+            0 => listeners.tcp.push(socket),
+            port => listeners.udp.push((socket, port)),
+        }
+    }
+    Some(listeners)
+}
+
+/// One message with descriptors, unix(7).
+pub(crate) fn send_with_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::TOOBIG);
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+fn receive_with_descriptors(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(Errno::INTR) => {}
+            other => break other.ok()?,
+        }
+    };
+    let descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    Some((received.bytes, descriptors.flatten().collect()))
+}
+
+/// `SCM_MAX_FD`, unix(7).
+const MOST_DESCRIPTORS: usize = 253;
 pub(crate) const FAILURE_SIZE: usize = 10;
 /// The longest message: names of a private home are cut to fit.
 pub(crate) const MAX_SIZE: usize = 64 << 10;
@@ -138,3 +214,4 @@ const EXITED: u8 = 2;
 const OUT_OF_MEMORY: u8 = 3;
 const DROPPED: u8 = 4;
 const TORN: u8 = 5;
+const NETWORK: u8 = 6;

@@ -3,11 +3,13 @@
 mod fence;
 mod limits;
 mod mounts;
+mod network;
 
 pub use fence::{LandlockRule, Rights};
 pub(crate) use fence::{handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
+pub use network::{Capture, NetworkPlan};
 
 use crate::error::PlanError;
 use crate::facts::HostFacts;
@@ -33,6 +35,8 @@ pub struct Plan {
     pub limits: LimitPlan,
     /// Host sockets that the command may connect to.
     pub sockets: Vec<PathBuf>,
+    /// Which network the command has.
+    pub network: NetworkPlan,
     /// What this machine cannot hold as well as the policy asks.
     pub degradations: Vec<Degradation>,
 }
@@ -66,17 +70,19 @@ impl Plan {
         }
         let limits = LimitPlan::compile(policy, facts, &mut degradations)?;
         let view = mounts::View::new(policy, facts);
+        let network = NetworkPlan::compile(policy);
         let filter = Options {
             mediate_sockets: landlock_abi < fence::SOCKET_ABI,
             fix_affinity: limits.affinity.is_some(),
         };
         let plan = Self {
-            landlock: fence::rules(policy, &view, landlock_abi),
-            mounts: view.mounts(policy, facts),
+            landlock: fence::rules(policy, &view, &network, landlock_abi),
+            mounts: view.mounts(policy, facts, &network),
             landlock_abi,
             syscalls: seccomp::entries(filter),
             filter,
             limits,
+            network,
             sockets: policy.sockets.iter().map(|socket| socket.path.clone()).collect(),
             degradations,
         };

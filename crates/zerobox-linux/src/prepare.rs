@@ -1,13 +1,15 @@
 //! Everything that allocates, before the first process is made.
 
+use crate::capture;
 use crate::error::SpawnError;
-use crate::plan::{LandlockRule, LimitPlan, Mount, Plan, Resource};
+use crate::plan::{LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
@@ -22,6 +24,7 @@ pub struct Prepared {
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) mediate_sockets: bool,
     pub(crate) sockets: Vec<CString>,
+    pub(crate) network: Network,
     pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
     pub(crate) affinity: Option<usize>,
     pub(crate) watched_memory: Option<u64>,
@@ -41,6 +44,28 @@ pub(crate) struct Identity {
     pub(crate) gid_map: CString,
 }
 
+/// What the command's process does about its network.
+#[derive(Debug)]
+pub(crate) enum Network {
+    Loopback,
+    Captured { capture: capture::Prepared, strict: bool, reaches_inside: bool },
+    Host,
+}
+
+impl Network {
+    fn new(plan: Option<&Plan>) -> Self {
+        match plan.map(|plan| &plan.network) {
+            None | Some(NetworkPlan::Host) => Self::Host,
+            Some(NetworkPlan::Loopback) => Self::Loopback,
+            Some(NetworkPlan::Captured(plan)) => Self::Captured {
+                capture: capture::Prepared::new(plan),
+                strict: plan.strict,
+                reaches_inside: plan.reaches_inside,
+            },
+        }
+    }
+}
+
 /// A [`Mount`] with its path as the kernel wants it, relative to the new root.
 #[derive(Debug)]
 pub(crate) struct MountStep {
@@ -53,6 +78,7 @@ pub(crate) enum StepKind {
     Directory,
     File,
     Link { target: CString },
+    Text { text: String, own: Option<CString> },
     Bind { source: CString, attributes: u64 },
     Cover { directory: bool },
     Scratch { mode: u32, own: Option<CString> },
@@ -118,6 +144,7 @@ impl Prepared {
             filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
             mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
             sockets: plan.iter().flat_map(|plan| &plan.sockets).map(text).collect::<Result<_, _>>()?,
+            network: Network::new(plan.as_ref()),
             limits: limits
                 .resources
                 .iter()
@@ -151,6 +178,7 @@ impl Prepared {
                 |rule| format!("allow `{}` in Landlock", rule.path.display()),
             ),
             Stage::Network => "make the sandbox's network".to_owned(),
+            Stage::Capture => "capture the sandbox's connections".to_owned(),
             Stage::Limit => "set a resource limit".to_owned(),
             Stage::WorkingDirectory => format!("change to `{}`", self.command.cwd.to_string_lossy()),
             Stage::Privileges => "give up privileges".to_owned(),
@@ -202,6 +230,10 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Directory { .. } => StepKind::Directory,
         Mount::File { .. } => StepKind::File,
         Mount::Link { target, .. } => StepKind::Link { target: text(target)? },
+        Mount::Text { text: contents, over_host, .. } => StepKind::Text {
+            text: contents.clone(),
+            own: if *over_host { Some(text(format!(".text-{index}"))?) } else { None },
+        },
         Mount::Bind { path, access: Access::Read, .. } => {
             StepKind::Bind { source: text(path)?, attributes: NO_DEVICES | libc::MOUNT_ATTR_RDONLY }
         }
@@ -227,7 +259,7 @@ fn describe_mount(mount: &Mount) -> String {
         Mount::Directory { .. } => format!("make the directory `{path}` in the sandbox"),
         Mount::File { .. } => format!("make the mount point `{path}` in the sandbox"),
         Mount::Link { .. } => format!("make the link `{path}` in the sandbox"),
-        Mount::Bind { .. } | Mount::Node { .. } => format!("show `{path}` in the sandbox"),
+        Mount::Bind { .. } | Mount::Node { .. } | Mount::Text { .. } => format!("show `{path}` in the sandbox"),
         Mount::Pin { .. } => format!("hold `{path}` in place"),
         Mount::Cover { .. } => format!("hide `{path}` in the sandbox"),
         Mount::Scratch { .. } => format!("make the scratch directory `{path}`"),
@@ -275,6 +307,14 @@ pub fn fill_streams() {
             std::mem::forget(null);
         }
     }
+}
+
+/// A copy of a descriptor that the caller opened, which the command does not get.
+///
+/// # Errors
+/// Those of fcntl(2), for one that is not open.
+pub fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(sys::inherited(fd), 3)
 }
 
 /// A directory that is open leads to everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`.

@@ -74,6 +74,7 @@ impl Builder<'_> {
             },
             StepKind::File => self.make_file(target, 0o644),
             StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root, target),
+            StepKind::Text { text, own } => self.text(target, text, own.as_deref()),
             StepKind::Bind { source, attributes } => {
                 let source = open_path(CWD, source, ResolveFlags::NO_SYMLINKS)?;
                 let tree = clone_tree(source.as_fd(), c"")?;
@@ -105,6 +106,21 @@ impl Builder<'_> {
 
     fn make_file(&self, path: &CStr, mode: u32) -> Result<()> {
         rustix::fs::mknodat(self.root, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
+    }
+
+    /// A file of our own: at `target`, or on top of the host's that is there.
+    fn text(&self, target: &CStr, text: &str, own: Option<&CStr>) -> Result<()> {
+        let name = own.unwrap_or(target);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(self.root, name, flags, Mode::from_raw_mode(0o444))?;
+        rustix::io::write(&file, text.as_bytes())?;
+        if own.is_none() {
+            return Ok(());
+        }
+        let tree = clone_tree(file.as_fd(), c"")?;
+        sys::mount_setattr(tree.as_fd(), READ_ONLY, false)?;
+        self.attach(&tree, target)?;
+        rustix::fs::unlinkat(self.root, name, AtFlags::empty())
     }
 
     fn attach(&self, tree: &OwnedFd, target: &CStr) -> Result<()> {

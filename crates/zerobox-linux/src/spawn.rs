@@ -1,11 +1,12 @@
 //! From a prepared plan to a running command, and what the supervisor can do with it.
 
+use crate::capture::Listeners;
 use crate::cgroup::Group;
 use crate::command;
 use crate::error::SpawnError;
 use crate::init;
 use crate::message::{FAILURE_SIZE, Message, Stage};
-use crate::prepare::{self, Prepared};
+use crate::prepare::{self, Network, Prepared};
 use crate::signals::Signals;
 use crate::sys::{self, Cloned};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -26,6 +27,29 @@ pub struct Running {
     process: i32,
     control: Channel,
     cgroup: Option<Group>,
+    /// Until the first connection arrives.
+    connections: Option<Connections>,
+    /// Whether only connections to some ports arrive.
+    incomplete: bool,
+}
+
+/// Where the connections of a sandbox arrive, and where the supervisor gets sockets to connect to servers inside.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// The listeners inside, once they are made.
+    pub listeners: Option<Listeners>,
+    /// A socket that answers each byte 4 or 6 with a TCP socket of the sandbox's network, for that version of IP.
+    pub inside: Option<OwnedFd>,
+    /// Listeners of the host, each with the port inside that it stands for.
+    pub published: Vec<(OwnedFd, u16)>,
+}
+
+impl Connections {
+    fn sockets(&self) -> impl Iterator<Item = &OwnedFd> {
+        let made = self.listeners.iter();
+        let made = made.flat_map(|made| made.tcp.iter().chain(made.udp.iter().map(|(socket, _)| socket)));
+        made.chain(self.published.iter().map(|(socket, _)| socket))
+    }
 }
 
 #[derive(Debug)]
@@ -37,10 +61,12 @@ enum Channel {
 }
 
 /// Something that happened to a running command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Happening {
     /// It ended, by itself or by a signal.
     Ended(Ending),
+    /// The first connection or datagram waits at what was given to [`Running::publish`] and what was made inside.
+    Connection(Connections),
     /// It got more memory than allowed; the end follows.
     OutOfMemory,
     /// A mount that held something was taken off from outside, and the run was ended; the end follows.
@@ -119,13 +145,24 @@ fn spawn_confined(
             .add(0)
             .map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
     }
+    let (ask, answer) = match &prepared.network {
+        Network::Captured { reaches_inside: true, .. } => {
+            let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+            let (ask, answer) = pair.map_err(step("make a socket for the sandbox"))?;
+            (Some(ask), Some(answer))
+        }
+        _ => (None, None),
+    };
     match sys::clone(NAMESPACES) {
         Ok(Cloned::Child) => {
-            drop(control);
-            init::run(&prepared, &inside)
+            drop((control, ask));
+            init::run(&prepared, &inside, answer)
         }
         Ok(Cloned::Parent(process)) => {
-            Ok(Running { prepared, process, control: Channel::Init(control), cgroup })
+            let connections = Connections { inside: ask, ..Connections::default() };
+            let connections = matches!(prepared.network, Network::Captured { .. }).then_some(connections);
+            let control = Channel::Init(control);
+            Ok(Running { prepared, process, control, cgroup, connections, incomplete: false })
         }
         Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
     }
@@ -140,7 +177,8 @@ fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, Sp
         Cloned::Child => command::become_unconfined(&prepared, tell.as_fd()),
         Cloned::Parent(process) => {
             signals.restore_terminal_later();
-            Ok(Running { prepared, process, control: Channel::Report(report), cgroup: None })
+            let control = Channel::Report(report);
+            Ok(Running { prepared, process, control, cgroup: None, connections: None, incomplete: false })
         }
     }
 }
@@ -173,6 +211,8 @@ impl Running {
             };
             let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
             fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
+            let arriving = self.connections.iter().flat_map(Connections::sockets);
+            fds.extend(arriving.map(|socket| PollFd::new(socket, PollFlags::IN)));
             let timeout = remaining.map(timespec);
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -186,10 +226,20 @@ impl Running {
             if fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
                 && let Some(socket) = socket
             {
-                return match Message::receive(socket.as_fd()) {
-                    Some(message) => self.happening(message),
-                    None => self.vanished(),
-                };
+                match Message::receive(socket.as_fd()) {
+                    Some(Message::Network(listeners)) => {
+                        self.incomplete = !listeners.complete;
+                        self.connections.get_or_insert_default().listeners = Some(listeners);
+                        continue;
+                    }
+                    Some(message) => return self.happening(message),
+                    None => return self.vanished(),
+                }
+            }
+            if fds.iter().skip(2).any(|fd| !fd.revents().is_empty())
+                && let Some(connections) = self.connections.take()
+            {
+                return Ok(Happening::Connection(connections));
             }
         }
     }
@@ -198,6 +248,7 @@ impl Running {
         match message {
             Message::Failed { stage, index, errno } => Err(self.failed(stage, index as usize, errno)),
             Message::Exited { status } => Ok(Happening::Ended(Ending::from_status(status))),
+            Message::Network(_) => Err(SpawnError::Vanished),
             Message::OutOfMemory => Ok(Happening::OutOfMemory),
             Message::Torn => Ok(Happening::Torn),
             Message::Dropped { names } => Ok(Happening::Dropped(names)),
@@ -237,6 +288,18 @@ impl Running {
             (Stage::Execute, _) => SpawnError::NotExecutable { program, source },
             _ => SpawnError::Step { step: self.prepared.describe(stage, index), source },
         }
+    }
+
+    /// Watches these listeners of the host as well, each for a port inside.
+    pub fn publish(&mut self, published: Vec<(OwnedFd, u16)>) {
+        if let Some(connections) = &mut self.connections {
+            connections.published = published;
+        }
+    }
+
+    /// Whether connections to only some ports could be captured, because the kernel has no `tproxy` for nf_tables.
+    pub fn captures_some_ports(&self) -> bool {
+        self.incomplete
     }
 
     /// Sends `signal` to the command.

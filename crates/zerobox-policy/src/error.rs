@@ -1,5 +1,6 @@
 //! What can be wrong with a request.
 
+use crate::network::RuleError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +69,10 @@ pub enum PolicyError {
     Variable { text: OsString },
     #[error("malformed variable name or pattern `{text}`")]
     NamePattern { text: String },
+    #[error("`{flag}` names no host")]
+    EmptyNet { flag: &'static str },
+    #[error("malformed `{flag}={text}`: {error}")]
+    NetRule { flag: &'static str, text: String, error: Box<RuleError> },
     #[error("descriptor {fd} cannot be kept: {reason}")]
     KeepFd { fd: i32, reason: &'static str },
 }
@@ -127,6 +132,13 @@ impl PolicyError {
             Self::NamePattern { .. } => {
                 "a name may have letters, digits, `_`, and `*` for any text".to_owned()
             }
+            Self::EmptyNet { flag: "--deny-net" } => {
+                "an empty list denies nothing; give a host, or leave the flag out".to_owned()
+            }
+            Self::EmptyNet { .. } => {
+                "an empty list allows nothing; give a host, or leave the flag out".to_owned()
+            }
+            Self::NetRule { flag, error, .. } => return error.hint_for(flag),
             _ => return None,
         })
     }

@@ -6,10 +6,14 @@
 //! file system is asked through [`Files`], so that every decision can be tested with a made-up one.
 #![forbid(unsafe_code)]
 
+mod address;
 mod environment;
 mod error;
+mod event;
 mod files;
+mod host;
 mod limits;
+mod network;
 mod origin;
 mod path_spec;
 mod paths;
@@ -21,15 +25,22 @@ mod system;
 mod toolchains;
 mod tree;
 
+pub use address::{AddressClass, class_of};
 pub use environment::{NamePattern, Variable};
 pub use error::PolicyError;
+pub use event::{Decision, Event};
 pub use files::{Access, Effect, FileRule, FileRules, PathState, RuleSource, Verdict};
+pub use host::{Host, HostError, HostFault, HostName, HostPattern};
 pub use limits::{ByteSize, Cpus, Limits, Timeout};
+pub use network::{
+    Allowed, Connect, DenialReason, LoopbackPorts, NetDenial, NetRule, NetRules, NetVerdict, Network,
+    NetworkMode, Permit, Pin, Publish, RuleError, Transport,
+};
 pub use origin::Origin;
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, WatchedTree, obeyed_names};
-pub use request::{EnvList, PathList, Request};
+pub use request::{EnvList, NetList, PathList, Request};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};
 pub use tree::{PathMap, and_above, is_within};

@@ -7,6 +7,7 @@ use crate::environment::{self, Variable};
 use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRules};
 use crate::limits::{ByteSize, Limits};
+use crate::network::{self, Network};
 use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Watched, WatchedTree};
@@ -39,6 +40,8 @@ pub struct Policy {
     pub links: Vec<Link>,
     /// Host sockets that may be connected to.
     pub sockets: Vec<SocketGrant>,
+    /// What it may connect to by name or address.
+    pub network: Network,
     /// Names that are looked at in the end.
     pub watched: Vec<Watched>,
     /// Writable trees that are looked at in the end.
@@ -124,14 +127,18 @@ impl Policy {
             keep_fds: request.keep_fds.clone(),
             home: resolver.home.clone(),
             cwd,
-            confinement,
             files: FileRules::default(),
             scratch: Vec::new(),
             links: Vec::new(),
             sockets: Vec::new(),
+            network: match &confinement {
+                Confinement::Sandbox => network::resolve(request)?,
+                Confinement::None(origin) => Network::of_host(origin.clone()),
+            },
             watched: Vec::new(),
             watched_trees: Vec::new(),
             notes: Vec::new(),
+            confinement,
         };
         if policy.confinement != Confinement::Sandbox {
             return Ok(policy);

@@ -22,6 +22,15 @@ pub enum EnvList {
     Listed(String),
 }
 
+/// One occurrence of the flag that allows hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetList {
+    /// The flag without a value: every name.
+    All,
+    /// `=example.com,*.example.org:443`: the value as it was written.
+    Listed(String),
+}
+
 /// Everything that a caller may ask for. The default is the default policy.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -39,6 +48,16 @@ pub struct Request {
     pub deny_write: Vec<OsString>,
     /// Host Unix sockets the command may connect to.
     pub allow_socket: Vec<OsString>,
+    /// Hosts the command may connect to.
+    pub allow_net: Vec<NetList>,
+    /// Hosts the command may not connect to.
+    pub deny_net: Vec<String>,
+    /// Names with given addresses, as `NAME:PORT:ADDRESS`.
+    pub resolve: Vec<String>,
+    /// Ports inside that can be reached from outside, as `[HOSTADDR:]HOSTPORT[:PORT]`.
+    pub publish: Vec<String>,
+    /// Use the network of the host.
+    pub net_host: bool,
     /// Variables to set, as `NAME=VALUE`.
     pub env: Vec<OsString>,
     /// Variables to pass on.

@@ -25,11 +25,6 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
-    if !flags.allow_net.is_empty() {
-        say("`--allow-net` is not in this version: the command has no network but a loopback of its own");
-        say("hint: leave the flag out, or run the command without a sandbox with `-A`");
-        return FAILED;
-    }
     match run(flags) {
         Ok(code) => code & 0xff,
         Err(error) => {
@@ -44,7 +39,9 @@ pub(crate) fn main() -> i32 {
 
 fn run(flags: Flags) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
-    let session = Session::new(&flags.into_request())?;
+    let events = flags.events.clone();
+    let mut session = Session::new(&flags.into_request())?;
+    session.events = events;
     match dry_run {
         Some(DryRun::Text) => {
             print(dry_run::text(&session).as_bytes());

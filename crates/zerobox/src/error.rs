@@ -1,5 +1,6 @@
 //! Why a command was not run.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 use zerobox_linux::{PlanError, SpawnError};
@@ -18,6 +19,10 @@ pub enum Error {
     Spawn(#[from] SpawnError),
     #[error("cannot find out the current directory: {0}")]
     CurrentDirectory(#[source] std::io::Error),
+    #[error("cannot write events to `{sink}`: {source}")]
+    Events { sink: String, source: std::io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Publish { address: SocketAddr, source: std::io::Error },
     #[error("`{name}` not found")]
     NotFound { name: String },
     #[error("`{name}` is not visible in the sandbox: nothing grants reading `{path}`", path = path.display())]
@@ -35,6 +40,8 @@ impl Error {
             Self::Spawn(error) => error.hint(),
             Self::Hidden { path, .. } => Some(format!("allow it with `--allow-read={}`", path.display())),
             Self::NotExecutable { .. } => Some("`chmod +x` it, or name the program that runs it".to_owned()),
+            Self::Events { .. } => Some("name a file, or a descriptor as `fd:3` and open it: `3> FILE`".to_owned()),
+            Self::Publish { .. } => Some("let the kernel choose a port: `--publish=0:PORT`".to_owned()),
             Self::NotFound { .. } => Some("it is in no directory of PATH".to_owned()),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),
         }

@@ -16,14 +16,17 @@
 
 mod changes;
 mod error;
+mod events;
 mod host;
+mod network;
 mod program;
 mod report;
 mod supervisor;
 
 pub use error::Error;
+pub use events::{Blocked, EventSink};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, PathList, Policy, Request, Timeout};
+pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, Timeout};

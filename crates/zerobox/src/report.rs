@@ -1,6 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
+use crate::events::Blocked;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -18,6 +19,12 @@ pub struct Report {
     pub dropped: Vec<PathBuf>,
     /// Files that others will run, and that were written during the run.
     pub created: Vec<Watched>,
+    /// What was denied of the network.
+    pub blocked: Vec<Blocked>,
+    /// How many further denials there were, of other things than those in `blocked`.
+    pub otherwise_blocked: u64,
+    /// Whether the stream of events is not complete.
+    pub events_lost: bool,
     /// What this machine could not hold as well as the policy asked.
     pub degradations: Vec<Degradation>,
     /// How the request was understood, where that may surprise.
@@ -82,6 +89,18 @@ impl Report {
             let (names, flags) = (list(&self.dropped, "~/", ", "), list(&self.dropped, "~/", ","));
             lines.push(format!("dropped with the private home: {names}"));
             lines.push(format!("hint: keep with `--allow-write={flags}` (the path must exist)"));
+        }
+        for blocked in &self.blocked {
+            let Blocked { what, reason, count, .. } = blocked;
+            let times = if *count > 1 { format!(", {count} times") } else { String::new() };
+            lines.push(format!("blocked: {what}: {reason}{times}"));
+            lines.extend(blocked.hint.iter().map(|hint| format!("hint: {hint}")));
+        }
+        if self.otherwise_blocked > 0 {
+            lines.push(format!("blocked: {} other attempts", self.otherwise_blocked));
+        }
+        if self.events_lost {
+            lines.push("not all events could be written (`--events`)".to_owned());
         }
         for watched in &self.created {
             let path = short(&watched.path, &self.cwd);

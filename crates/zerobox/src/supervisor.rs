@@ -2,12 +2,15 @@
 
 use crate::changes::{self, Start};
 use crate::error::Error;
+use crate::events::{EventSink, Events};
 use crate::host::Host;
+use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zerobox_linux::{Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError};
+use zerobox_linux::{Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError};
 use zerobox_policy::{Confinement, Policy, Request, Resolved};
 
 /// A request that has been understood and planned, and not run yet.
@@ -18,6 +21,8 @@ pub struct Session {
     pub policy: Policy,
     /// What will be done; `None` without a sandbox.
     pub plan: Option<Plan>,
+    /// Where the events of the run go, if anywhere.
+    pub events: Option<EventSink>,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -44,7 +49,7 @@ impl Session {
             }
             Confinement::None(_) => None,
         };
-        Ok(Self { host, policy, plan })
+        Ok(Self { host, policy, plan, events: None })
     }
 
     /// Runs the command and waits for its end.
@@ -53,11 +58,15 @@ impl Session {
     /// Whenever the command was not run.
     pub fn run(self) -> Result<Report, Error> {
         let program = program::find(&self.policy, &self.host.surroundings())?;
-        let degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
+        let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
+        let events = Arc::new(Events::open(self.events.as_ref())?);
+        let outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
+        let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
+        running.publish(published);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run {
             outcome: None,
@@ -66,16 +75,29 @@ impl Session {
             dropped: Vec::new(),
             deadline,
             timed_out: false,
+            outside,
         };
         let outcome =
             run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
+        if running.captures_some_ports() {
+            degradations.push(Degradation {
+                layer: "network",
+                lacks: "only connections to ports that are named or well known reach their hosts".to_owned(),
+                remedy: "a kernel with nf_tables and its `tproxy` (`CONFIG_NFT_TPROXY`)",
+            });
+        }
         running.finish();
+        run.outside.stop();
+        let summary = events.summary();
         Ok(Report {
             outcome,
             out_of_memory,
             dropped: run.dropped,
             created: changes::find(&self.policy, start),
+            blocked: summary.blocked,
+            otherwise_blocked: summary.others,
+            events_lost: summary.lost,
             degradations,
             notes: self.policy.notes,
             limits: self.policy.limits,
@@ -91,6 +113,7 @@ struct Run {
     dropped: Vec<PathBuf>,
     deadline: Option<Instant>,
     timed_out: bool,
+    outside: Outside,
 }
 
 impl Run {
@@ -102,6 +125,9 @@ impl Run {
                 Happening::Torn => self.torn = true,
                 Happening::Dropped(names) => self.dropped = names.into_iter().map(PathBuf::from).collect(),
                 Happening::Signal(signal) => running.signal(signal),
+                Happening::Connection(connections) => {
+                    self.outside.serve(connections).map_err(SpawnError::Proxy)?;
+                }
                 // First a request to end, then the end.
                 Happening::TimeOut if self.timed_out => {
                     running.kill();

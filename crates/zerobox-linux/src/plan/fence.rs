@@ -1,6 +1,7 @@
 //! Landlock rules: the same policy once more, in the kernel's own words.
 
 use super::mounts::{Region, View};
+use super::network::NetworkPlan;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Access, Effect, PathState, Policy, is_within};
@@ -77,7 +78,7 @@ pub(crate) fn scopes(abi: u32) -> u64 {
 }
 
 /// The rules for `policy`.
-pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule> {
+pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u32) -> Vec<LandlockRule> {
     let mut rules = Vec::new();
     let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
     // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
@@ -110,6 +111,9 @@ pub(super) fn rules(policy: &Policy, view: &View, abi: u32) -> Vec<LandlockRule>
             nested.push((&rule.path, access));
             rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory });
         }
+    }
+    for (path, _) in network.files() {
+        rules.push(LandlockRule { path: path.clone(), rights: Rights::Read, directory: false });
     }
     if abi >= SOCKET_ABI {
         let socket =

@@ -1,6 +1,7 @@
 //! The file system that the command sees, as an ordered list of operations on an empty one.
 
 use crate::facts::HostFacts;
+use crate::plan::NetworkPlan;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ pub enum Mount {
     File { path: PathBuf },
     /// Make a symbolic link.
     Link { path: PathBuf, target: PathBuf },
+    /// Show a file of our own with this text; `over_host` if there is a file of the host at its place.
+    Text { path: PathBuf, text: String, over_host: bool },
     /// Show a tree of the host.
     Bind { path: PathBuf, access: Access, origin: String },
     /// Show a device or a socket of the host.
@@ -42,6 +45,7 @@ impl Mount {
             Self::Directory { path }
             | Self::File { path }
             | Self::Link { path, .. }
+            | Self::Text { path, .. }
             | Self::Bind { path, .. }
             | Self::Node { path, .. }
             | Self::Pin { path }
@@ -202,7 +206,7 @@ impl View {
     }
 
     /// The operations, parents before children.
-    pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts) -> Vec<Mount> {
+    pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts, network: &NetworkPlan) -> Vec<Mount> {
         let mut builder =
             Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
         builder.devices(policy, facts);
@@ -216,6 +220,9 @@ impl View {
             builder.node(&socket.path, &socket.path);
         }
         builder.directories(&policy.cwd);
+        for (path, text) in network.files() {
+            builder.text(path, text);
+        }
         for link in &policy.links {
             builder.link(link);
         }
@@ -301,6 +308,17 @@ impl Builder<'_> {
             self.mount_point(path, false);
             self.mounts.push(Mount::Node { path: path.to_owned(), source: source.to_owned() });
         }
+    }
+
+    /// A file that the host does not have, in a tree of the host, cannot be shown.
+    fn text(&mut self, path: &Path, text: &str) {
+        let over_host = !self.is_ours(path);
+        if over_host && !path.exists() {
+            return;
+        }
+        self.directories(path.parent().unwrap_or(path));
+        self.made.insert(path.to_owned());
+        self.mounts.push(Mount::Text { path: path.to_owned(), text: text.to_owned(), over_host });
     }
 
     fn devices(&mut self, policy: &Policy, facts: &HostFacts) {

@@ -13,6 +13,17 @@ use std::path::Path;
 pub(super) fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
     let conflict =
         |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
+    let network = [
+        ("--deny-net", !request.deny_net.is_empty()),
+        ("--resolve", !request.resolve.is_empty()),
+        ("--publish", !request.publish.is_empty()),
+    ];
+    let mut of_network = network.into_iter().chain([("--allow-net", !request.allow_net.is_empty())]);
+    if request.net_host
+        && let Some((flag, _)) = of_network.find(|(_, given)| *given)
+    {
+        return conflict("--net=host", flag);
+    }
     let open = match (request.allow_all, request.no_sandbox) {
         (true, true) => return conflict("--allow-all", "--no-sandbox"),
         (true, false) => "--allow-all",
@@ -29,7 +40,7 @@ pub(super) fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
         ("--cpus", request.cpus.is_some()),
         ("--pids", request.pids.is_some()),
     ];
-    match closing.into_iter().find(|(_, given)| *given) {
+    match closing.into_iter().chain(network).find(|(_, given)| *given) {
         Some((flag, _)) => conflict(open, flag),
         None => Ok(()),
     }

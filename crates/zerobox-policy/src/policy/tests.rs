@@ -148,3 +148,56 @@ fn a_grant_above_home_shows_the_real_home_but_not_the_real_tmp() {
     assert!(policy.scratch.iter().any(|scratch| scratch.path == Path::new("/tmp")));
     assert_eq!(policy.files.granted(Path::new("/etc/shadow")), None, "a cut-out holds until it is named");
 }
+
+#[test]
+fn contradicting_networks_are_refused() {
+    let net = |text: &str| vec![crate::request::NetList::Listed(text.to_owned())];
+    let conflict =
+        |change: &dyn Fn(&mut Request)| resolve(|request| change(request)).unwrap_err().to_string();
+    for (change, flag) in [
+        (&(|r: &mut Request| r.deny_net = vec!["a.test".into()]) as &dyn Fn(&mut Request), "--deny-net"),
+        (&|r| r.resolve = vec!["a.test:80:192.0.2.1".into()], "--resolve"),
+        (&|r| r.publish = vec!["80".into()], "--publish"),
+    ] {
+        for open in ["--net=host", "--allow-all", "--no-sandbox"] {
+            let message = conflict(&|request| {
+                change(request);
+                request.net_host = open == "--net=host";
+                request.allow_all = open == "--allow-all";
+                request.no_sandbox = open == "--no-sandbox";
+            });
+            assert_eq!(message, format!("`{open}` and `{flag}` contradict each other"));
+        }
+    }
+    let message = conflict(&|request| {
+        request.net_host = true;
+        request.allow_net = net("a.test");
+    });
+    assert_eq!(message, "`--net=host` and `--allow-net` contradict each other");
+    let open = resolve(|request| {
+        request.allow_all = true;
+        request.allow_net = net("a.test");
+    });
+    assert_eq!(open.unwrap().network.mode, crate::NetworkMode::Host(Origin::Flag("--allow-all".into())));
+}
+
+#[test]
+fn the_network_is_printed_as_it_is_enforced() {
+    let policy = resolve(|request| {
+        request.allow_net = vec![crate::request::NetList::Listed("*.Example.com:443".into())];
+        request.resolve = vec!["a.example.com:443:::1".into()];
+    });
+    let json = serde_json::to_value(policy.unwrap().network).unwrap();
+    let expected = serde_json::json!({
+        "mode": "captured",
+        "rules": [{
+            "effect": "allow", "transport": "tcp", "host": "*.example.com", "port": 443,
+            "origin": "--allow-net=*.Example.com:443"
+        }],
+        "pins": [{
+            "name": "a.example.com", "port": 443, "address": "::1", "origin": "--resolve=a.example.com:443:::1"
+        }],
+        "publish": [],
+    });
+    assert_eq!(json, expected);
+}

@@ -2,9 +2,10 @@
 
 use super::text::visible;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use zerobox::Session;
 use zerobox_linux::Mount;
-use zerobox_policy::{Confinement, Effect, RuleSource};
+use zerobox_policy::{Confinement, Effect, Network, NetworkMode, RuleSource};
 
 /// The plan for programs.
 pub(crate) fn json(session: &Session) -> String {
@@ -64,7 +65,7 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
             writeln!(out, "  {:<20} {}", entry.name, entry.reason)?;
         }
         heading(out, "network")?;
-        writeln!(out, "  a loopback of its own, and nothing else  (default)")?;
+        write_network(out, &policy.network)?;
         for socket in &policy.sockets {
             writeln!(out, "  connect      {}  ({})", socket.path.display(), socket.origin)?;
         }
@@ -95,6 +96,29 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {
+    match &network.mode {
+        NetworkMode::None => writeln!(out, "  a loopback of its own, and nothing else  (default)")?,
+        NetworkMode::Captured => {
+            writeln!(out, "  every connection is decided about by these rules (a deny beats every allow)")?;
+        }
+        NetworkMode::Host(origin) => writeln!(out, "  this machine's own, without rules  ({origin})")?,
+    }
+    for rule in &network.rules {
+        let effect = format!("{:?}", rule.effect).to_lowercase();
+        writeln!(out, "  {effect:<12} {rule}  ({})", rule.origin)?;
+    }
+    for pin in &network.pins {
+        let address = SocketAddr::new(pin.address, pin.port);
+        writeln!(out, "  pinned       {}:{} -> {address}  ({})", pin.name, pin.port, pin.origin)?;
+    }
+    for publish in &network.publish {
+        let address = SocketAddr::new(publish.host, publish.host_port);
+        writeln!(out, "  published    {address} -> port {}  ({})", publish.port, publish.origin)?;
+    }
+    Ok(())
+}
+
 fn heading(out: &mut String, text: &str) -> std::fmt::Result {
     writeln!(out, "\n{text}:")
 }
@@ -105,6 +129,7 @@ fn write_mount(out: &mut String, mount: &Mount) -> std::fmt::Result {
         Mount::Directory { .. } => writeln!(out, "  directory    {path}"),
         Mount::File { .. } => writeln!(out, "  mount point  {path}"),
         Mount::Link { target, .. } => writeln!(out, "  link         {path} -> {}", target.display()),
+        Mount::Text { .. } => writeln!(out, "  own text     {path}"),
         Mount::Bind { access, origin, .. } => {
             let access = format!("{access:?}").to_lowercase();
             writeln!(out, "  {access:<12} {path}  ({origin})")

@@ -4,7 +4,7 @@ use clap::{Parser, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use zerobox::{ByteSize, Cpus, EnvList, PathList, Request, Timeout};
+use zerobox::{ByteSize, Cpus, EnvList, EventSink, NetList, PathList, Request, Timeout};
 
 /// Run any command, denied by default, held by the kernel.
 ///
@@ -60,6 +60,40 @@ pub(crate) struct Flags {
     /// Run in this directory, which takes the place of the current one
     #[arg(short = 'C', long, value_name = "DIR", help_heading = FILES, value_hint = ValueHint::DirPath)]
     cwd: Option<PathBuf>,
+
+    /// Let the command connect to these hosts, or to every public name
+    ///
+    /// `example.com` is that name, `*.example.com` every name below it, `*` every name; a rule may also be an address or a
+    /// network, `192.0.2.0/24`. `:443` behind it allows one port and not all. `localhost:5432` is a server of this machine.
+    /// `udp://example.com:123` is about datagrams. A name leads to public addresses only: others, such as those of a private
+    /// network, have to be named as addresses.
+    #[arg(long, value_name = "HOST,..", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+          help_heading = NETWORK)]
+    allow_net: Vec<String>,
+
+    /// Keep the command from connecting to these hosts; beats every allow
+    ///
+    /// An address or a network is denied under every name that leads to it.
+    #[arg(long, value_name = "HOST,..", require_equals = true, help_heading = NETWORK)]
+    deny_net: Vec<String>,
+
+    /// Give a name this address on this port, as curl does; allows nothing by itself
+    #[arg(long, value_name = "NAME:PORT:ADDR", help_heading = NETWORK)]
+    resolve: Vec<String>,
+
+    /// Let others connect to this port inside: `[HOSTADDR:]HOSTPORT[:PORT]`
+    ///
+    /// Without an address this machine only, on 127.0.0.1. Port 0 takes a free one, and an event says which.
+    #[arg(long, value_name = "PORTS", help_heading = NETWORK)]
+    publish: Vec<String>,
+
+    /// Use this machine's own network, without rules; its Unix sockets stay closed
+    #[arg(long, value_name = "MODE", require_equals = true, help_heading = NETWORK)]
+    net: Option<Net>,
+
+    /// Write what happens on the network to this file or descriptor, as JSON Lines
+    #[arg(long, value_name = "FILE|fd:N", help_heading = NETWORK, value_hint = ValueHint::FilePath)]
+    pub(crate) events: Option<EventSink>,
 
     /// Set a variable
     #[arg(long, value_name = "NAME=VALUE", help_heading = ENVIRONMENT)]
@@ -142,13 +176,17 @@ pub(crate) struct Flags {
     #[arg(long, help_heading = MODE, exclusive = true)]
     pub(crate) man_page: bool,
 
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = ALL)]
-    pub(crate) allow_net: Vec<OsString>,
-
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND",
           required_unless_present_any = ["completions", "man_page"], value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
+}
+
+/// A network that is not the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Net {
+    /// This machine's own.
+    Host,
 }
 
 /// How `--dry-run` prints.
@@ -178,6 +216,11 @@ impl Flags {
             allow_write: self.allow_write.into_iter().map(path_list).collect(),
             deny_write: self.deny_write,
             allow_socket: self.allow_socket,
+            allow_net: self.allow_net.into_iter().map(net_list).collect(),
+            deny_net: self.deny_net,
+            resolve: self.resolve,
+            publish: self.publish,
+            net_host: self.net == Some(Net::Host),
             env: self.env,
             allow_env: self.allow_env.into_iter().map(env_list).collect(),
             deny_env: self.deny_env,
@@ -201,6 +244,10 @@ fn path_list(value: OsString) -> PathList {
     if value.as_bytes() == ALL.as_bytes() { PathList::All } else { PathList::Listed(value) }
 }
 
+fn net_list(value: String) -> NetList {
+    if value == ALL { NetList::All } else { NetList::Listed(value) }
+}
+
 fn env_list(value: String) -> EnvList {
     if value == ALL { EnvList::All } else { EnvList::Listed(value) }
 }
@@ -208,6 +255,7 @@ fn env_list(value: String) -> EnvList {
 /// Stands for a flag without a value. No argument of a program can be this one.
 const ALL: &str = "\0";
 const FILES: &str = "Files";
+const NETWORK: &str = "Network";
 const ENVIRONMENT: &str = "Environment";
 const PROCESSES: &str = "Sockets and descriptors";
 const LIMITS: &str = "Limits";
@@ -223,5 +271,7 @@ Examples:
   zerobox -- node app.js
   zerobox --allow-write=. -- cargo build --offline
   zerobox --deny-read=./.env --allow-write=./out -- python3 build.py
+  zerobox --allow-net=example.com,localhost:5432 -- python3 sync.py
+  zerobox --publish=3000 -- npm run dev
   zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
   zerobox --dry-run --allow-write=. -- npm test";

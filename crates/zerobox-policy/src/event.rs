@@ -1,0 +1,164 @@
+//! What happened, in the words that reports, `--events` and the SDKs share.
+
+use crate::network::{NetDenial, Permit, Transport};
+use serde::Serialize;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Something that happened at the edge of the sandbox. Names are as they were asked for, so they may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A name was asked for.
+    Dns {
+        /// The name.
+        name: String,
+        /// The type of the records that were asked for: `A`, `AAAA`, ...
+        kind: String,
+        /// Whether it was answered.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// A connection was asked for, or the first datagram of a flow was sent.
+    Connect {
+        /// The name or the address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// How.
+        transport: Transport,
+        /// The address that was decided about, once there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
+        /// Whether it was made.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// A request was made of which the head could be read.
+    Request {
+        /// The method.
+        method: String,
+        /// The host that it is for.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether it was passed on.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// What was allowed did not work outside.
+    Failed {
+        /// The name or the address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        reason: String,
+    },
+    /// A port of the sandbox can be reached from outside.
+    Published {
+        /// Where.
+        address: SocketAddr,
+        /// The port inside.
+        port: u16,
+    },
+}
+
+/// A decision as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Decision {
+    /// Whether it may happen.
+    pub allowed: bool,
+    /// Why, in one line.
+    pub reason: String,
+    /// Where the rule that decided was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The flag that would allow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<&Permit> for Decision {
+    fn from(permit: &Permit) -> Self {
+        let rule = permit.rule().to_string();
+        Self { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None }
+    }
+}
+
+impl From<&NetDenial> for Decision {
+    fn from(denial: &NetDenial) -> Self {
+        Self {
+            allowed: false,
+            reason: denial.to_string(),
+            rule: denial.rule.as_ref().map(ToString::to_string),
+            hint: denial.hint.clone(),
+        }
+    }
+}
+
+impl Event {
+    /// What was decided, if anything was.
+    pub fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Dns { decision, .. } | Self::Connect { decision, .. } | Self::Request { decision, .. } => {
+                Some(decision)
+            }
+            Self::Failed { .. } | Self::Published { .. } => None,
+        }
+    }
+}
+
+/// What was tried, in a few words.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns { name, .. } => write!(f, "look-up of `{name}`"),
+            Self::Connect { host, port, transport: Transport::Tcp, .. } => {
+                write!(f, "connection to `{}`", authority(host, *port))
+            }
+            Self::Connect { host, port, transport: Transport::Udp, .. } => {
+                write!(f, "datagram to `{}`", authority(host, *port))
+            }
+            Self::Request { method, host, port, .. } => {
+                write!(f, "{method} request to `{}`", authority(host, *port))
+            }
+            Self::Failed { host, port, reason } => {
+                write!(f, "connection to `{}`: {reason}", authority(host, *port))
+            }
+            Self::Published { address, port } => write!(f, "{address} leads to port {port} inside"),
+        }
+    }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::DenialReason;
+    use crate::origin::Origin;
+
+    #[test]
+    fn events_are_flat_objects() {
+        let denial = NetDenial {
+            reason: DenialReason::Denied,
+            rule: Some(Origin::Flag("--deny-net=a.test".into())),
+            hint: None,
+        };
+        let event = Event::Connect {
+            host: "a.test".to_owned(),
+            port: 443,
+            transport: Transport::Tcp,
+            address: None,
+            decision: Decision::from(&denial),
+        };
+        let expected = serde_json::json!({
+            "event": "connect", "host": "a.test", "port": 443, "transport": "tcp", "allowed": false,
+            "reason": "denied (`--deny-net=a.test`)", "rule": "--deny-net=a.test"
+        });
+        assert_eq!(serde_json::to_value(event).unwrap(), expected);
+    }
+}

@@ -1,0 +1,271 @@
+//! A captured connection, from where it was meant to go to what it may do there.
+
+use crate::explicit;
+use crate::first_bytes::{FirstBytes, Opening};
+use crate::host_proxy::HostProxies;
+use crate::http;
+use crate::inside::Inside;
+use crate::names::{GATEWAY, GATEWAY_6, Lease, Names, is_virtual};
+use crate::refusal;
+use crate::relay::{Relay, reset};
+use crate::resolver::{Resolver, is_own};
+use crate::upstream::{self, Refusal, Server};
+use crate::{Observe, dns::Dns};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use zerobox_policy::{
+    AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network, Permit,
+    Transport, class_of,
+};
+
+/// The port of DNS.
+const DNS: u16 = 53;
+
+/// How long a client that has begun may take until it is clear what it speaks.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
+
+/// How long it is believed whether an address is this machine's own.
+const OWN: Duration = Duration::from_secs(2);
+
+/// The most addresses of which that is known.
+const OWN_KNOWN: usize = 256;
+
+/// What all connections have in common.
+pub(crate) struct Shared {
+    pub(crate) network: Arc<Network>,
+    pub(crate) names: Names,
+    pub(crate) resolver: Resolver,
+    pub(crate) dns: Dns,
+    pub(crate) inside: Option<Inside>,
+    pub(crate) host_proxies: HostProxies,
+    pub(crate) observe: Observe,
+    own: Mutex<HashMap<IpAddr, (Instant, bool)>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        network: Arc<Network>,
+        inside: Option<Inside>,
+        environment: &[(OsString, OsString)],
+        observe: Observe,
+    ) -> Self {
+        let names = Names::new();
+        Self {
+            dns: Dns::new(Arc::clone(&network), names.clone(), Arc::clone(&observe)),
+            names,
+            resolver: Resolver::new(),
+            network,
+            inside,
+            host_proxies: HostProxies::new(environment),
+            observe,
+            own: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn tell(&self, event: &Event) {
+        (self.observe)(event);
+    }
+
+    pub(crate) fn tell_connect(&self, target: &Target, address: Option<IpAddr>, decision: Decision) {
+        let host = target.host.to_string();
+        self.tell(&Event::Connect { host, port: target.port, transport: Transport::Tcp, address, decision });
+    }
+
+    /// The permit to connect to `address`.
+    pub(crate) fn admit(&self, connect: &Connect<'_>, address: IpAddr) -> Result<Permit, NetDenial> {
+        self.network.admit(connect, address, self.is_own(address))
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        if class_of(address) == AddressClass::Loopback {
+            return false;
+        }
+        let now = Instant::now();
+        let Ok(mut known) = self.own.lock() else { return is_own(address) };
+        match known.get(&address) {
+            Some((when, own)) if now.duration_since(*when) < OWN => *own,
+            _ => {
+                if known.len() >= OWN_KNOWN {
+                    known.clear();
+                }
+                let own = is_own(address);
+                known.insert(address, (now, own));
+                own
+            }
+        }
+    }
+}
+
+/// Where a client wants to go.
+pub(crate) struct Target {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    /// While it is held, the virtual address stands for the name.
+    _lease: Option<Lease>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Target {
+    /// What `host` means inside, where some addresses stand for names. `None` for one that stands for nothing.
+    pub(crate) fn new(shared: &Shared, host: Host, port: u16) -> Option<Self> {
+        match host {
+            Host::Address(address) if is_virtual(address) => {
+                let lease = shared.names.lookup(address)?;
+                Some(Self { host: Host::Name(HostName::clone(&lease)), port, _lease: Some(lease) })
+            }
+            host => Some(Self { host, port, _lease: None }),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Connect<'_> {
+        Connect { host: &self.host, port: self.port, transport: Transport::Tcp }
+    }
+
+    /// Whether it is this machine, which inside means the sandbox first.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Name(name) => name.is_localhost(),
+            Host::Address(address) => class_of(*address) == AddressClass::Loopback,
+        }
+    }
+
+    /// The name that what the client says must agree with.
+    pub(crate) fn name(&self) -> Option<&HostName> {
+        match &self.host {
+            Host::Name(name) if !name.is_localhost() => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether a query to port 53 is meant for a server that a rule names, and not for ours.
+    fn is_named_dns(&self, network: &Network) -> bool {
+        let names = |rule: &NetRule| {
+            rule.effect == Effect::Allow && rule.port == Some(DNS) && rule.transport != Some(Transport::Udp)
+        };
+        let is_allowed = || matches!(network.decide(&self.connect()), NetVerdict::Allowed(_));
+        matches!(self.host, Host::Name(_)) && network.rules.iter().any(names) && is_allowed()
+    }
+}
+
+/// Serves a connection that a program meant to make to `wanted`.
+pub(crate) async fn captured(shared: &Arc<Shared>, client: TcpStream, wanted: SocketAddr) {
+    let address = wanted.ip().to_canonical();
+    let is_gateway = address == IpAddr::V4(GATEWAY) || address == IpAddr::V6(GATEWAY_6);
+    if is_gateway && wanted.port() != DNS {
+        return Box::pin(explicit::serve(shared, client)).await;
+    }
+    let Some(target) = Target::new(shared, Host::from(address), wanted.port()) else {
+        return reset(&client);
+    };
+    if target.port == DNS && !target.is_named_dns(&shared.network) {
+        return Box::pin(shared.dns.serve_tcp(client)).await;
+    }
+    match upstream::open(shared, &target).await {
+        Ok(server) => pass(shared, target, client, Vec::new(), server).await,
+        Err(Refusal::Denied(denial)) => Box::pin(refusal::explain(client, &target, &denial)).await,
+        Err(Refusal::Failed(_)) => reset(&client),
+    }
+}
+
+/// Passes what the client says to the server, once it agrees with the name of the target. The client has said `first`.
+pub(crate) async fn pass(
+    shared: &Arc<Shared>,
+    target: Target,
+    client: TcpStream,
+    first: Vec<u8>,
+    server: Server,
+) {
+    let mut relay = Relay::new(client, server.stream);
+    relay.to_client(server.early);
+    let Some(name) = target.name() else {
+        relay.to_server(first);
+        return relay.run().await;
+    };
+    let mut gate = FirstBytes::default();
+    let opening = match gate.push(&first) {
+        Some(opening) => Some(opening),
+        None => match opening(&mut relay, &mut gate).await {
+            Ok(opening) => opening,
+            Err(_) => return relay.reset(),
+        },
+    };
+    let fits = match &opening {
+        // It ended before it was clear what it is; nothing is fine.
+        None => gate.is_empty(),
+        Some(Opening::Raw | Opening::Tls(None)) => true,
+        Some(Opening::Tls(Some(asked))) => HostName::parse(asked).is_ok_and(|asked| asked == *name),
+        Some(_) => false,
+    };
+    match opening {
+        Some(kind @ (Opening::Http1 | Opening::Http2)) => {
+            let Some((client, server_stream)) = relay.into_sockets() else { return };
+            let client = http::Connection::new(client, gate.into_bytes());
+            let is_h2 = kind == Opening::Http2;
+            Box::pin(http::serve(shared, target, client, server_stream, server.absolute, is_h2)).await;
+        }
+        // A proxy that takes requests only is no way for anything else.
+        _ if server.absolute.is_some() => relay.reset(),
+        _ if fits => {
+            relay.to_server(gate.into_bytes());
+            relay.run().await;
+        }
+        Some(Opening::Tls(asked)) => {
+            shared.tell_connect(&target, None, fronting(asked.as_deref().unwrap_or_default(), name));
+            refuse(relay, refusal::TLS_ALERT).await;
+        }
+        Some(Opening::BadTls) => {
+            shared.tell_connect(&target, None, denied("no server name can be read from what should be TLS".to_owned()));
+            refuse(relay, refusal::TLS_ALERT).await;
+        }
+        Some(Opening::TooLong) => refuse(relay, refusal::TOO_LONG).await,
+        Some(Opening::Raw) | None => relay.reset(),
+    }
+}
+
+/// How the client begins. It may be silent for ever, as the server may speak first, but not begin and stop.
+async fn opening(relay: &mut Relay, gate: &mut FirstBytes) -> io::Result<Option<Opening>> {
+    if gate.is_empty() {
+        match relay.until(|bytes| Some(gate.push(bytes))).await? {
+            Some(None) => {}
+            Some(opening) => return Ok(opening),
+            None => return Ok(None),
+        }
+    }
+    timeout(FIRST_BYTES, relay.until(|bytes| gate.push(bytes))).await?
+}
+
+async fn refuse(relay: Relay, answer: &[u8]) {
+    match relay.into_sockets() {
+        Some((client, server)) => {
+            drop(server);
+            Box::pin(refusal::say(client, answer)).await;
+        }
+        None => {}
+    }
+}
+
+/// A decision for what would go to one host under the name of another.
+pub(crate) fn fronting(asked: &str, name: &HostName) -> Decision {
+    denied(format!("fronting: `{}` was asked for in a connection to `{name}`", asked.escape_default()))
+}
+
+pub(crate) fn denied(reason: String) -> Decision {
+    Decision { allowed: false, reason, rule: None, hint: None }
+}
+
+pub(crate) fn allowed_by(rule: &NetRule) -> Decision {
+    let rule = rule.origin.to_string();
+    Decision { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None }
+}

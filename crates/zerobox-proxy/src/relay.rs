@@ -1,0 +1,320 @@
+//! Bytes from one TCP socket to another, as they come.
+//!
+//! A thread has one buffer: what is read is written at once, and only what the other side does not take is kept with the
+//! connection, at most [`BUFFER`] bytes. A direction that fills the buffer moves its bytes through a pipe with splice(2)
+//! from then on, without touching them, until it has nothing to say. The end of one direction is passed on as a shutdown,
+//! a reset as a reset.
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+/// The most that is read at once, and so the most that a slow receiver keeps here.
+const BUFFER: usize = 64 * 1024;
+
+/// The size that a pipe should have. An unprivileged user's pipes may have 64 MiB together (pipe(7)).
+const PIPE: usize = 1024 * 1024;
+
+/// The most pipes in use. A direction that gets none copies.
+pub(crate) const PIPES: usize = 64;
+
+/// The most unused pipes.
+const SPARE_PIPES: usize = 16;
+
+/// How many reads of one direction may follow each other before others get their turn.
+const TURN: u32 = 8;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+    static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Makes the coming end of `stream` a reset.
+pub(crate) fn reset(stream: &TcpStream) {
+    // A socket that cannot be told so is closed in the ordinary way.
+    let _ = set_socket_linger(stream, Some(std::time::Duration::ZERO));
+}
+
+/// Two sockets and what is on its way between them.
+pub(crate) struct Relay {
+    client: TcpStream,
+    server: TcpStream,
+    /// From the client to the server.
+    up: Flow,
+    /// From the server to the client.
+    down: Flow,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(client: TcpStream, server: TcpStream) -> Self {
+        Self { client, server, up: Flow::default(), down: Flow::default() }
+    }
+
+    /// `bytes` are next for the server.
+    pub(crate) fn to_server(&mut self, bytes: Vec<u8>) {
+        self.up.keep(bytes);
+    }
+
+    /// `bytes` are next for the client.
+    pub(crate) fn to_client(&mut self, bytes: Vec<u8>) {
+        self.down.keep(bytes);
+    }
+
+    /// Reads from the client until `done` has an answer to its bytes, none of which the server gets. What the server says
+    /// is passed on meanwhile. `None` is the client's end.
+    pub(crate) async fn until<T>(&mut self, mut done: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
+        let Self { client, server, down, .. } = self;
+        poll_fn(|context| {
+            let (mut from_client, mut to_client) = client.split();
+            let (mut from_server, _) = server.split();
+            if let Poll::Ready(Err(error)) = down.poll(context, &mut from_server, &mut to_client) {
+                return Poll::Ready(Err(error));
+            }
+            SHARED.with_borrow_mut(|shared| {
+                loop {
+                    let mut buffer = ReadBuf::new(shared);
+                    ready!(Pin::new(&mut from_client).poll_read(context, &mut buffer))?;
+                    if buffer.filled().is_empty() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    if let Some(answer) = done(buffer.filled()) {
+                        return Poll::Ready(Ok(Some(answer)));
+                    }
+                }
+            })
+        })
+        .await
+        .inspect_err(|_| self.reset())
+    }
+
+    /// The sockets, if nothing that the server said is still on its way and it has not ended.
+    pub(crate) fn into_sockets(self) -> Option<(TcpStream, TcpStream)> {
+        (self.down.is_empty() && !self.down.ended).then_some((self.client, self.server))
+    }
+
+    /// Passes everything on, until both directions have ended or one side is reset.
+    pub(crate) async fn run(mut self) {
+        let Self { client, server, up, down } = &mut self;
+        let ended = poll_fn(|context| {
+            let (mut from_client, mut to_client) = client.split();
+            let (mut from_server, mut to_server) = server.split();
+            // What a server said before it went away is worth more than what it did not want to hear.
+            let down = down.poll(context, &mut from_server, &mut to_client)?;
+            let up = up.poll(context, &mut from_client, &mut to_server)?;
+            if down.is_ready() && up.is_ready() { Poll::Ready(Ok::<_, io::Error>(())) } else { Poll::Pending }
+        })
+        .await;
+        if ended.is_err() || self.up.refused || self.down.refused {
+            self.reset();
+        }
+    }
+
+    /// Both ends will be resets.
+    pub(crate) fn reset(&self) {
+        reset(&self.client);
+        reset(&self.server);
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Flow {
+    /// What was read and not taken yet begins at `sent`.
+    rest: Vec<u8>,
+    sent: usize,
+    pipe: Option<Pipe>,
+    /// How much the pipe holds.
+    piped: usize,
+    /// The source has said everything.
+    ended: bool,
+    /// The end was passed on, or nobody is there to hear it.
+    closed: bool,
+    /// The receiver was reset while it was written to.
+    refused: bool,
+}
+
+impl Flow {
+    fn keep(&mut self, bytes: Vec<u8>) {
+        if self.is_empty() {
+            (self.rest, self.sent) = (bytes, 0);
+        } else {
+            self.rest.extend_from_slice(&bytes);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sent == self.rest.len() && self.piped == 0
+    }
+
+    /// Passes on what there is. Ready when the direction has ended; an error is the source's.
+    fn poll(&mut self, context: &mut Context<'_>, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..TURN {
+            if self.closed {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = ready!(self.poll_flush(context, to)) {
+                self.refuse(&error);
+                return Poll::Ready(Ok(()));
+            }
+            if self.ended {
+                // A receiver that is gone needs no end.
+                let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
+                self.close();
+                return Poll::Ready(Ok(()));
+            }
+            let filled = match self.pipe {
+                Some(_) => self.poll_splice(context, from),
+                None => self.poll_copy(context, from, to),
+            };
+            ready!(filled)?;
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads into the thread's buffer and writes at once. Leaves what is not taken in `rest`.
+    fn poll_copy(&mut self, context: &mut Context<'_>, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+        SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            ready!(Pin::new(from).poll_read(context, &mut buffer))?;
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                self.ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            if bytes.len() == BUFFER {
+                self.pipe = Pipe::take();
+            }
+            let sent = match Pin::new(to).poll_write(context, bytes) {
+                Poll::Ready(Ok(sent)) => sent,
+                Poll::Ready(Err(error)) => {
+                    self.refuse(&error);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => 0,
+            };
+            let rest = bytes.get(sent..).unwrap_or_default();
+            if !rest.is_empty() {
+                (self.rest, self.sent) = (rest.to_vec(), 0);
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Moves what the source has into the empty pipe. The pipe is given back when the source has nothing.
+    fn poll_splice(&mut self, context: &mut Context<'_>, from: &mut ReadHalf<'_>) -> Poll<io::Result<()>> {
+        let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(())) };
+        let socket: &TcpStream = from.as_ref();
+        loop {
+            let Poll::Ready(ready) = socket.poll_read_ready(context) else {
+                self.pipe.take().into_iter().for_each(Pipe::give_back);
+                return Poll::Pending;
+            };
+            ready?;
+            match socket.try_io(Interest::READABLE, || move_bytes(socket, &pipe.entry, PIPE)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                moved => {
+                    self.piped = moved?;
+                    self.ended = self.piped == 0;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Ready when the receiver has taken everything; an error is the receiver's.
+    fn poll_flush(&mut self, context: &mut Context<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.rest.get(self.sent..) {
+            self.sent += ready!(Pin::new(&mut *to).poll_write(context, rest))?;
+        }
+        if !self.rest.is_empty() {
+            (self.rest, self.sent) = (Vec::new(), 0);
+        }
+        let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(())) };
+        let socket: &TcpStream = to.as_ref();
+        while self.piped > 0 {
+            ready!(socket.poll_write_ready(context))?;
+            match socket.try_io(Interest::WRITABLE, || move_bytes(&pipe.exit, socket, self.piped)) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(moved) => self.piped = self.piped.saturating_sub(moved),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The receiver takes no more.
+    fn refuse(&mut self, error: &io::Error) {
+        self.refused = error.kind() == ErrorKind::ConnectionReset;
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.rest = Vec::new();
+        self.sent = 0;
+        // A pipe that still holds bytes is not for others.
+        if let (Some(pipe), 0) = (self.pipe.take(), self.piped) {
+            pipe.give_back();
+        }
+        self.piped = 0;
+    }
+}
+
+fn move_bytes(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, length: usize) -> io::Result<usize> {
+    Ok(splice(from, None, to, None, length, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+}
+
+/// Where the kernel keeps the bytes between two sockets.
+struct Pipe {
+    exit: OwnedFd,
+    entry: OwnedFd,
+}
+
+impl Pipe {
+    /// An empty pipe, if there may be one more.
+    fn take() -> Option<Self> {
+        if let Some(pipe) = SPARE.with_borrow_mut(Vec::pop) {
+            return Some(pipe);
+        }
+        if LIVE.get() >= PIPES {
+            return None;
+        }
+        let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        // Where the user's pipes are too large already, one of the ordinary size serves.
+        let _ = fcntl_setpipe_size(&entry, PIPE);
+        LIVE.set(LIVE.get() + 1);
+        Some(Self { exit, entry })
+    }
+
+    fn give_back(self) {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_PIPES {
+                spare.push(self);
+            }
+        });
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let _ = LIVE.try_with(|live| live.set(live.get().saturating_sub(1)));
+    }
+}

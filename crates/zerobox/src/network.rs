@@ -1,0 +1,69 @@
+//! The outer end of a run's network: listeners of the host for servers inside, and the proxy, once there is something
+//! for it to do.
+
+use crate::error::Error;
+use crate::events::Events;
+use std::ffi::OsString;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use zerobox_linux::Connections;
+use zerobox_policy::{Event, Network, Publish};
+use zerobox_proxy::{Proxy, Setup, Sockets};
+
+/// What the proxy of a run is made of, before it is.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    network: Arc<Network>,
+    environment: Vec<(OsString, OsString)>,
+    events: Arc<Events>,
+    proxy: Option<Proxy>,
+}
+
+impl Outside {
+    pub(crate) fn new(network: Arc<Network>, events: Arc<Events>) -> Self {
+        Self { network, environment: std::env::vars_os().collect(), events, proxy: None }
+    }
+
+    /// Binds the host's side of what is published, and tells where.
+    ///
+    /// # Errors
+    /// When an address is taken, or is none of this machine's.
+    pub(crate) fn publish(&self) -> Result<Vec<(OwnedFd, u16)>, Error> {
+        let bind = |publish: &Publish| {
+            let wanted = SocketAddr::new(publish.host, publish.host_port);
+            let failed = |source| Error::Publish { address: wanted, source };
+            let listener = TcpListener::bind(wanted).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            self.events.observe(&Event::Published { address, port: publish.port });
+            Ok((OwnedFd::from(listener), publish.port))
+        };
+        self.network.publish.iter().map(bind).collect()
+    }
+
+    /// Starts the proxy for the first connection.
+    ///
+    /// # Errors
+    /// When there is no thread to be had; connections then wait, and are refused at the end of the run.
+    pub(crate) fn serve(&mut self, connections: Connections) -> io::Result<()> {
+        let listeners = connections.listeners;
+        let (tcp, udp) = listeners.map(|listeners| (listeners.tcp, listeners.udp)).unwrap_or_default();
+        let events = Arc::clone(&self.events);
+        let proxy = Proxy::start(Setup {
+            network: Arc::clone(&self.network),
+            sockets: Sockets { tcp, udp, inside: connections.inside, published: connections.published },
+            environment: std::mem::take(&mut self.environment),
+            observe: Arc::new(move |event| events.observe(event)),
+        })?;
+        self.proxy = Some(proxy);
+        Ok(())
+    }
+
+    /// Ends all connections.
+    pub(crate) fn stop(self) {
+        if let Some(proxy) = self.proxy {
+            proxy.stop();
+        }
+    }
+}
