@@ -53,7 +53,7 @@ pub enum PolicyError {
     #[error("`{path}` of `{flag}` lies inside `{cut}`, which the default policy hides",
         path = path.display(), cut = cut.display())]
     InsideCutOut { flag: &'static str, path: PathBuf, cut: PathBuf },
-    #[error("`{path}` of `{flag}` goes through the link `{link}` in the current directory, which leads out of it",
+    #[error("`{path}` of `{flag}` goes through the link `{link}`, which leads out of a directory that commands may have written",
         path = path.display(), link = link.display())]
     LinkLeadsOut { flag: &'static str, path: PathBuf, link: PathBuf, target: PathBuf },
     #[error("`{path}` of `{flag}` is special: the sandbox has a `{own}` of its own", path = path.display())]

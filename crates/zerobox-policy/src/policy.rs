@@ -114,6 +114,7 @@ impl Policy {
         }
         check_keep_fds(&request.keep_fds)?;
         let mut resolver = Resolver::new(surroundings)?;
+        resolver.find_workspaces(request);
         let cwd = resolver.cwd(request.cwd.as_deref())?;
         let confinement = confinement(request);
         let mut policy = Self {

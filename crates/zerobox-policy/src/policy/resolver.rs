@@ -25,8 +25,9 @@ pub(super) struct Denied {
 pub(super) struct Resolver<'a> {
     pub(super) surroundings: &'a Surroundings<'a>,
     pub(super) home: Option<PathBuf>,
-    /// The directory to run in, unless the home directory is in it.
-    pub(super) workspace: Option<PathBuf>,
+    /// Trees whose links may have been made by a command of an earlier run: the directory to run in, unless the home
+    /// directory is in it, and what is granted to be written.
+    workspaces: Vec<PathBuf>,
     pub(super) rules: Vec<FileRule>,
     pub(super) denied: Vec<Denied>,
     pub(super) links: BTreeSet<Link>,
@@ -49,7 +50,7 @@ impl<'a> Resolver<'a> {
         Ok(Self {
             surroundings,
             home,
-            workspace: None,
+            workspaces: Vec::new(),
             links,
             rules: Vec::new(),
             denied: Vec::new(),
@@ -57,6 +58,18 @@ impl<'a> Resolver<'a> {
             watched_trees: Vec::new(),
             notes: Vec::new(),
         })
+    }
+
+    /// Learns which trees will be writable. What is wrong with them is for the grants to say.
+    pub(super) fn find_workspaces(&mut self, request: &Request) {
+        let shared = TEMPORARY.iter().filter(|_| request.share_tmp).map(OsString::from);
+        let listed = request.allow_write.iter().flat_map(|list| match list {
+            PathList::All => vec![OsString::from("/")],
+            PathList::Listed(text) => [split_list(text), vec![text.clone()]].concat(),
+        });
+        let paths = listed.chain(shared).map(|text| self.spec(&text).path);
+        let found = paths.filter_map(|path| Resolved::find(&path, self.surroundings.files).ok());
+        self.workspaces = found.filter(|found| found.node.is_some()).map(|found| found.path).collect();
     }
 
     pub(super) fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
@@ -68,9 +81,13 @@ impl<'a> Resolver<'a> {
         if found.node.as_ref().is_none_or(|node| node.kind != NodeKind::Directory) {
             return Err(PolicyError::CwdNotADirectory { path });
         }
+        if let Some(link) = self.link_out(&found) {
+            return Err(PolicyError::LinkLeadsOut { flag: "--cwd", path, link, target: found.path });
+        }
         self.links.extend(found.links);
         let holds_home = self.home.as_ref().is_some_and(|home| home.starts_with(&found.path));
-        self.workspace = Some(found.path.clone()).filter(|path| !holds_home && path.parent().is_some());
+        self.workspaces
+            .extend(Some(found.path.clone()).filter(|path| !holds_home && path.parent().is_some()));
         Ok(found.path)
     }
 
@@ -146,11 +163,13 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// A link in the current directory that leads to somewhere else. The directory is the workspace, and what is in it may
-    /// have been put there by a command of an earlier run, or by whoever made the repository.
+    /// A link in a workspace that leads out of it. It may have been put there by a command of an earlier run, or by
+    /// whoever made the repository.
     fn link_out(&self, found: &Resolved) -> Option<PathBuf> {
-        let workspace = self.workspace.as_ref().filter(|workspace| !is_within(&found.path, workspace))?;
-        found.links.iter().map(|link| &link.path).find(|link| is_within(link, workspace)).cloned()
+        let left = |workspace: &&PathBuf| !is_within(&found.path, workspace);
+        let left: Vec<_> = self.workspaces.iter().filter(left).collect();
+        let mut links = found.links.iter().map(|link| &link.path);
+        links.find(|link| left.iter().any(|workspace| is_within(link, workspace))).cloned()
     }
 
     /// Grants what exists; a system directory that this machine does not have is no rule.
@@ -327,6 +346,14 @@ impl<'a> Resolver<'a> {
             let Some((spec, found)) = self.look_up(flag, &item)? else { continue };
             match found.node.as_ref().map(|node| node.kind) {
                 Some(NodeKind::Socket) => {
+                    if let Some(link) = self.link_out(&found) {
+                        return Err(PolicyError::LinkLeadsOut {
+                            flag,
+                            path: spec.path,
+                            link,
+                            target: found.path,
+                        });
+                    }
                     self.links.extend(found.links);
                     sockets.push(SocketGrant { path: found.path, origin: Origin::flag(flag, Some(&item)) });
                 }

@@ -8,7 +8,7 @@ pub const CASES: &[Case] = cases![
     Everyone: what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
-        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
+        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_planted_link_does_not_lead_a_grant_out, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
         a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed;
     Root: system_directories_are_not_writable, secrets_of_etc_are_not_there, device_nodes_cannot_be_made, handles_of_files_do_not_open;
 ];
@@ -227,6 +227,28 @@ fn a_planted_link_does_not_redirect_a_write(f: &Fixture) -> Verdict {
     assert_eq!(f.read("outside/secret.txt"), "secret\n");
     f.host_sh("echo overwritten > out/secret.txt").status().expect("sh");
     assert_eq!(f.read("outside/secret.txt"), "overwritten\n", "the attempt has to work without the sandbox");
+    Ok(())
+}
+
+/// A command of an earlier run leaves a link in a folder that it may write; the next run has a grant of that name.
+fn a_planted_link_does_not_lead_a_grant_out(f: &Fixture) -> Verdict {
+    f.mkdir("shared/real");
+    let (shared, planted, outside) = (f.path("shared"), f.path("shared/planted"), f.path("outside"));
+    let write = format!("--allow-write={shared}");
+    f.inside(&[&write], &["symlink", &outside, &planted]).assert_stdout("ok\n");
+    f.link("real", "shared/honest");
+    let (honest, cwd) = (format!("--allow-read={shared}/honest"), format!("--cwd={planted}"));
+    f.inside(&[&write, &honest], &["list", &format!("{shared}/honest")]).assert_stdout("ok\n");
+    let secret = format!("{planted}/secret.txt");
+    let (read, nested) = (format!("--allow-read={planted}"), format!("--allow-write={planted}/dir"));
+    for flag in [&read, &nested, &cwd] {
+        let outcome = f.inside(&[&write, flag], &["read", &secret]);
+        outcome.assert_code(125).assert_stderr_has("leads out");
+    }
+    f.inside(&[&write], &["read", &secret]).assert_stdout("ENOENT\n");
+    // Without the grant to write, the link is somebody's own.
+    f.inside(&[&read], &["read", &secret]).assert_stdout("ok\n");
+    f.outside(&["read", &secret]).assert_stdout("ok\n");
     Ok(())
 }
 
