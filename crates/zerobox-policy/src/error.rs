@@ -56,6 +56,8 @@ pub enum PolicyError {
     #[error("`{path}` of `{flag}` goes through the link `{link}`, which leads out of a directory that commands may have written",
         path = path.display(), link = link.display())]
     LinkLeadsOut { flag: &'static str, path: PathBuf, link: PathBuf, target: PathBuf },
+    #[error("cannot see every git directory in `{path}`: {source}", path = path.display())]
+    Repositories { path: PathBuf, source: Arc<std::io::Error> },
     #[error("`{path}` of `{flag}` is special: the sandbox has a `{own}` of its own", path = path.display())]
     Special { flag: &'static str, path: PathBuf, own: &'static str },
     #[error("`{path}` of `{flag}` is not a socket", path = path.display())]
@@ -114,6 +116,11 @@ impl PolicyError {
             }
             Self::InsideCutOut { flag, cut, .. } => {
                 format!("lift it as a whole with `{flag}={}`", cut.display())
+            }
+            Self::Repositories { .. } => {
+                "one that is missed would not be protected: make it readable, remove what is no submodule's, or grant \
+                 less to be written"
+                    .to_owned()
             }
             Self::Special { own: "/dev", .. } => "name one device: `--allow-write=/dev/kvm`".to_owned(),
             Self::Special { own: "/sys", .. } => "`--allow-read=/sys` shows it read-only".to_owned(),

@@ -15,6 +15,7 @@ mod path_spec;
 mod paths;
 mod policy;
 mod protected;
+mod repositories;
 mod request;
 mod surroundings;
 mod system;

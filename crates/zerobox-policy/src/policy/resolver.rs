@@ -6,11 +6,11 @@ use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
 use crate::origin::Origin;
 use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
-use crate::protected::{self, Watched, WatchedTree};
+use crate::protected::{self, Before, Watched, WatchedTree};
 use crate::request::{PathList, Request};
 use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::is_within;
-use crate::{system, toolchains};
+use crate::{repositories, system, toolchains};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ impl<'a> Resolver<'a> {
             return Ok(());
         }
         self.grant_default(cwd, Access::Read, &Origin::default_policy("current directory"))?;
-        if let Some(repository) = protected::linked_worktree(cwd, self.surroundings.files) {
+        if let Some(repository) = repositories::linked_worktree(cwd, self.surroundings.files) {
             let origin = Origin::default_policy("repository of this worktree");
             self.grant_default(&repository, Access::Read, &origin)?;
         }
@@ -283,7 +283,7 @@ impl<'a> Resolver<'a> {
         self.links.extend(found.links.iter().cloned());
         self.push(&found, Effect::Allow, access, RuleSource::User, origin.clone());
         if access == Access::Write
-            && let Some(repository) = protected::linked_worktree(&found.path, self.surroundings.files)
+            && let Some(repository) = repositories::linked_worktree(&found.path, self.surroundings.files)
         {
             let repository = Resolved::find(&repository, self.surroundings.files)?;
             self.push(&repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
@@ -320,22 +320,58 @@ impl<'a> Resolver<'a> {
     }
 
     /// Files that others will run stay unchanged in every tree that the caller made writable.
-    pub(super) fn protect(&mut self) {
+    pub(super) fn protect(&mut self) -> Result<(), PolicyError> {
         let is_tree = |rule: &&FileRule| {
             rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
         };
         let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
         for tree in trees {
-            let found = protected::find(&tree, self.surroundings.files);
+            let found = protected::find(&tree, self.surroundings.files)?;
             for (path, obeyed_by) in found.existing {
-                let Ok(resolved) = Resolved::find(&path, self.surroundings.files) else { continue };
-                if resolved.node.is_some() {
-                    let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
-                    self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
-                }
+                self.protect_file(&path, obeyed_by);
             }
             self.watched.extend(found.watched);
             self.watched_trees.push(found.tree);
+        }
+        Ok(())
+    }
+
+    /// Protects a file or a directory, and what the links in it lead to. Links themselves cannot be held.
+    fn protect_file(&mut self, path: &Path, obeyed_by: &'static str) {
+        let files = self.surroundings.files;
+        let Some(found) = self.protect_target(path, obeyed_by) else { return };
+        let is_directory = found.node.is_some_and(|node| node.kind == NodeKind::Directory);
+        let entries = Some(&found.path).filter(|_| is_directory).and_then(|path| files.names(path));
+        for (name, kind) in entries.into_iter().flatten() {
+            let path = found.path.join(name);
+            match kind {
+                Some(NodeKind::File) => self.watch_linked(&path, obeyed_by),
+                Some(NodeKind::Symlink) => _ = self.protect_target(&path, obeyed_by),
+                _ => {}
+            }
+        }
+    }
+
+    fn protect_target(&mut self, path: &Path, obeyed_by: &'static str) -> Option<Resolved> {
+        let found = Resolved::find(path, self.surroundings.files).ok()?;
+        for Link { path, target } in found.links.clone() {
+            self.watched.push(Watched { path, obeyed_by, before: Before::Link(target) });
+        }
+        if found.node.is_some() {
+            let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
+            self.push(&found, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
+            self.watch_linked(&found.path, obeyed_by);
+        } else {
+            self.watched.push(Watched { path: found.path.clone(), obeyed_by, before: Before::Absent });
+        }
+        Some(found)
+    }
+
+    /// A mount holds one name of a file. Where another one is nobody knows.
+    fn watch_linked(&mut self, path: &Path, obeyed_by: &'static str) {
+        let node = self.surroundings.files.node(path);
+        if node.is_ok_and(|node| node.kind == NodeKind::File && node.links > 1) {
+            self.watched.push(Watched { path: path.to_owned(), obeyed_by, before: Before::Linked });
         }
     }
 
