@@ -1,7 +1,8 @@
 //! What can be wrong with a request.
 
+use crate::quote;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -84,38 +85,39 @@ impl PolicyError {
             Self::NoCommand => "put it last: `zerobox -- node app.js`".to_owned(),
             Self::EmptyDeny { flag } => format!("give a path, `{flag}=./secret`, or leave the flag out"),
             Self::Missing { flag, path, comma: false } => {
-                format!("create it, or write `{flag}={}?` to allow it only if it exists", path.display())
+                format!("create it, or write `{}` to allow it only if it exists", if_it_exists(flag, path))
             }
             Self::Missing { comma: true, .. } => {
                 "a comma separates paths; write `,,` for a comma that belongs to a name".to_owned()
             }
             Self::Glob { path, .. } => {
                 let directory = path.ancestors().find(|part| !part.to_string_lossy().contains(['*', '?']));
-                format!("name a file or a directory, such as `{}`", directory.unwrap_or(path).display())
+                format!("name a file or a directory, such as `{}`", quote::word(directory.unwrap_or(path)))
             }
             Self::AbsentInWritable { flag, path, .. } | Self::AbsentBelowScratch { flag, path, .. } => {
                 format!(
-                    "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
-                    path.display()
+                    "create it first, or write `{}` to hold it only if it exists at the start",
+                    if_it_exists(flag, path)
                 )
             }
             Self::AbsentInSpecial { flag, path, .. } => {
-                format!("leave the rule out, or write `{flag}={}?`", path.display())
+                format!("leave the rule out, or write `{}`", if_it_exists(flag, path))
             }
             Self::HardLinked { path, .. } => {
-                format!(
-                    "give the file one name only: `cp -p FILE FILE.new && mv FILE.new {}`",
-                    path.display()
-                )
+                let (path, new) = (quote::word(path), quote::word(with_suffix(path, ".new")));
+                format!("give the file one name only: `cp -p {path} {new} && mv {new} {path}`")
             }
             Self::ReplaceableLink { flag, target, .. } => {
-                format!("name what it points to: `{flag}={}`", target.display())
+                format!("name what it points to: `{}`", quote::flag(flag, [target]))
+            }
+            Self::LinkLeadsOut { flag: "--cwd", target, .. } => {
+                format!("if that is meant, name what it leads to: `--cwd={}`", quote::word(target))
             }
             Self::LinkLeadsOut { flag, target, .. } => {
-                format!("if that is meant, name what it leads to: `{flag}={}`", target.display())
+                format!("if that is meant, name what it leads to: `{}`", quote::flag(flag, [target]))
             }
             Self::InsideCutOut { flag, cut, .. } => {
-                format!("lift it as a whole with `{flag}={}`", cut.display())
+                format!("lift it as a whole with `{}`", quote::flag(flag, [cut]))
             }
             Self::Repositories { .. } => {
                 "one that is missed would not be protected: make it readable, remove what is no submodule's, or grant \
@@ -128,7 +130,7 @@ impl PolicyError {
                 "name one that exists and that you may enter".to_owned()
             }
             Self::CwdDenied { path, .. } => {
-                format!("choose another with `-C`, or `--allow-read={}`", path.display())
+                format!("choose another with `-C`, or `{}`", quote::flag("--allow-read", [path]))
             }
             Self::Variable { .. } => "write `NAME=VALUE`".to_owned(),
             Self::NamePattern { .. } => {
@@ -137,4 +139,14 @@ impl PolicyError {
             _ => return None,
         })
     }
+}
+
+fn if_it_exists(flag: &str, path: &Path) -> String {
+    quote::flag(flag, [with_suffix(path, "?")])
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> OsString {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text
 }

@@ -15,6 +15,7 @@ mod path_spec;
 mod paths;
 mod policy;
 mod protected;
+pub mod quote;
 mod repositories;
 mod request;
 mod surroundings;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use thiserror::Error;
 use zerobox_linux::{PlanError, SpawnError};
-use zerobox_policy::PolicyError;
+use zerobox_policy::{PolicyError, quote};
 
 /// Why a command was not run. Whenever one is returned, nothing of the command has been executed.
 #[derive(Debug, Error)]
@@ -33,7 +33,9 @@ impl Error {
             Self::Policy(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Spawn(error) => error.hint(),
-            Self::Hidden { path, .. } => Some(format!("allow it with `--allow-read={}`", path.display())),
+            Self::Hidden { path, .. } => {
+                Some(format!("allow it with `{}`", quote::flag("--allow-read", [path])))
+            }
             Self::NotExecutable { .. } => Some("`chmod +x` it, or name the program that runs it".to_owned()),
             Self::NotFound { .. } => Some("it is in no directory of PATH".to_owned()),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),

@@ -10,7 +10,7 @@ use crate::protected::{self, Before, Watched, WatchedTree};
 use crate::request::{PathList, Request};
 use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::is_within;
-use crate::{repositories, system, toolchains};
+use crate::{quote, repositories, system, toolchains};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -140,7 +140,7 @@ impl<'a> Resolver<'a> {
 
     fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
         if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
-            let hint = format!("allow it with `--allow-read={}`", cwd.display());
+            let hint = format!("allow it with `{}`", quote::flag("--allow-read", [cwd]));
             let what =
                 if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
             self.notes.push(Note {
