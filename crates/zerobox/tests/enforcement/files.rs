@@ -1,6 +1,6 @@
 //! Files outside of the grants, and what read-only and writable grants allow.
 
-use crate::case::{Case, Verdict, cases};
+use crate::case::{Case, Skip, Verdict, cases};
 use crate::fixture::Fixture;
 use crate::pair::Pair;
 
@@ -9,7 +9,8 @@ pub const CASES: &[Case] = cases![
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
         links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_planted_link_does_not_lead_a_grant_out, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
-        a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed;
+        a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed,
+        credentials_of_package_managers_are_not_there;
     Root: system_directories_are_not_writable, secrets_of_etc_are_not_there, device_nodes_cannot_be_made, handles_of_files_do_not_open;
 ];
 
@@ -302,6 +303,31 @@ fn secrets_of_etc_are_not_there(f: &Fixture) -> Verdict {
         ],
         ..Pair::default()
     });
+    Ok(())
+}
+
+/// In a mount namespace of the test's own, whose `/etc/apt` anybody may read.
+fn credentials_of_package_managers_are_not_there(f: &Fixture) -> Verdict {
+    f.write("apt/sources.list", "sources\n");
+    f.write("apt/auth.conf", "credentials\n");
+    f.write("apt/auth.conf.d/more", "credentials\n");
+    let in_namespace = |command: &str| {
+        let mount = "mount --bind ../apt /etc/apt && exec unshare -U --map-user=1000 --map-group=1000";
+        let script = format!(r#"unshare -rm sh -c '{mount} "$@"' sh {command}"#);
+        crate::outcome::run(&mut f.host_sh(&script), crate::fixture::LIMIT)
+    };
+    let bare = in_namespace("cat /etc/apt/auth.conf /etc/apt/auth.conf.d/more");
+    if bare.code != Some(0) {
+        return Err(Skip::because("no mount namespaces of several levels"));
+    }
+    for account in ["", "--map-root-user"] {
+        let inside = |name: &str| in_namespace(&format!("{account} \"$ZEROBOX\" -- cat /etc/apt/{name}"));
+        inside("sources.list").assert_code(0).assert_stdout("sources\n");
+        for name in ["auth.conf", "auth.conf.d/more"] {
+            let outcome = inside(name);
+            assert!(outcome.code == Some(1) && outcome.stdout.is_empty(), "{name}\n{outcome}");
+        }
+    }
     Ok(())
 }
 
