@@ -57,7 +57,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
             let effect = format!("{:?}-{:?}", rule.effect, rule.access).to_lowercase();
             writeln!(out, "  {effect:<12} {}  ({})", rule.path.display(), rule.origin)?;
         }
-        heading(out, "reported if they appear (files that others will run)")?;
+        heading(out, "reported if they appear or change (files that others will run)")?;
         for watched in &policy.watched {
             writeln!(out, "  {}  ({})", watched.path.display(), watched.obeyed_by)?;
         }
