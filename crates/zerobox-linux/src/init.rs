@@ -72,6 +72,9 @@ fn start<'a>(prepared: &'a Prepared, control: &'a OwnedFd) -> Result<Init<'a>, F
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
+    drop((await_go, tell, pidfd, ruleset));
+    let needed = [control, &report, &children, &go].into_iter().chain(&listener).map(AsRawFd::as_raw_fd);
+    close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -169,6 +172,19 @@ fn failure(bytes: &[u8]) -> Failure {
     }
 }
 
+/// What the caller left open is none of init's business, which looks paths up for the command.
+fn close_all_but(mut needed: Vec<i32>) -> sys::Result<()> {
+    needed.sort_unstable();
+    let mut first = STREAMS;
+    for fd in needed {
+        if first < fd {
+            sys::close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    sys::close_range(first, i32::MAX)
+}
+
 /// From here on init only serves: no rights but to look into the command's processes, nobody looks into it, and the
 /// ends of the command's pipes are the command's alone.
 fn become_small() -> sys::Result<()> {
@@ -195,7 +211,7 @@ impl Init<'_> {
                 if ready.listener {
                     mediator.serve();
                 }
-                mediator.proceed();
+                mediator.proceed(ready.connection);
             }
             // Nothing inside can change a mount. But when somebody outside renames a file over one that is covered, as an
             // editor does to save it, the kernel takes the cover off (`detach_mounts` in fs/namespace.c).
@@ -236,6 +252,7 @@ impl Init<'_> {
             children: is_ready(1),
             view: is_ready(2),
             listener: fds.get(3).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+            connection: fds.iter().skip(4).any(|fd| !fd.revents().is_empty()),
         })
     }
 
@@ -324,6 +341,7 @@ struct Ready {
     children: bool,
     view: bool,
     listener: bool,
+    connection: bool,
 }
 
 /// Where no control group bounds the memory of a run, init adds it up.
@@ -357,5 +375,7 @@ impl MemoryWatch {
     }
 }
 
+/// The standard streams come first.
+const STREAMS: i32 = 3;
 const CAP_SYS_PTRACE: u32 = 19;
 const MEMORY_MILLIS: i64 = 100;
