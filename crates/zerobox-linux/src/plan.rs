@@ -5,7 +5,7 @@ mod limits;
 mod mounts;
 
 pub use fence::{LandlockRule, Rights};
-pub(crate) use fence::{handled, scopes};
+pub(crate) use fence::{SOCKET_ABI, handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
 
@@ -67,7 +67,7 @@ impl Plan {
         let limits = LimitPlan::compile(policy, facts, &mut degradations)?;
         let view = mounts::View::new(policy, facts);
         let filter = Options {
-            mediate_sockets: landlock_abi < fence::SOCKET_ABI,
+            mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
             fix_affinity: limits.affinity.is_some(),
         };
         let plan = Self {

@@ -5,9 +5,11 @@ use crate::plan::{LandlockRule, LimitPlan, Mount, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use std::ffi::{CString, OsStr};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
@@ -277,20 +279,34 @@ pub fn fill_streams() {
     }
 }
 
-/// A directory that is open leads to everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`.
-/// Landlock holds the contents, but not the names.
+/// Refuses, among the standard streams and the descriptors to keep, what leads further than itself. A directory leads to
+/// everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`; Landlock holds the contents, but not
+/// the names. A socket leads to every address of the host, unless it has its one peer.
 ///
 /// # Errors
-/// `Directory` for one among the standard streams and the descriptors to keep.
-pub(crate) fn refuse_directories(kept: &[i32]) -> Result<(), SpawnError> {
+/// `Directory` and `Socket`.
+pub(crate) fn refuse_ways_out(kept: &[i32]) -> Result<(), SpawnError> {
     for fd in [0, 1, 2].iter().chain(kept) {
-        let kind = rustix::fs::fstat(sys::inherited(*fd))
-            .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
-        if kind == Ok(rustix::fs::FileType::Directory) {
-            return Err(SpawnError::Directory { fd: *fd });
+        let stream = sys::inherited(*fd);
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Err(SpawnError::Directory { fd: *fd }),
+            FileType::Socket if !has_one_peer(stream) => return Err(SpawnError::Socket { fd: *fd }),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a socket is connected for good, but for a connect(2), which init refuses. A datagram takes an address of its
+/// own with every sendto(2), also when it is connected.
+fn has_one_peer(socket: BorrowedFd<'_>) -> bool {
+    let is_stream = match sockopt::socket_type(socket) {
+        Ok(SocketType::STREAM) => true,
+        Ok(SocketType::SEQPACKET) => sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX),
+        _ => false,
+    };
+    is_stream && rustix::net::getpeername(socket).is_ok()
 }
 
 /// Closes, at the next exec, every descriptor that the caller left open, but for those to keep.

@@ -40,7 +40,7 @@ impl Session {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
                 let wants_cgroup = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
-                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup))?)
+                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup, &policy.keep_fds))?)
             }
             Confinement::None(_) => None,
         };

@@ -59,7 +59,8 @@ pub struct Entry {
 /// What a run needs of the filter beyond the fixed rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Options {
-    /// Unix sockets are mediated, because Landlock of this kernel cannot hold them (before ABI 9).
+    /// Connections are mediated, because Landlock of this kernel cannot hold Unix sockets (before ABI 9), or because the
+    /// command inherits a socket of the host's network.
     pub mediate_sockets: bool,
     /// The processors were chosen by affinity, which the command may then not change.
     pub fix_affinity: bool,
