@@ -75,10 +75,10 @@ impl Mediator {
         fds
     }
 
-    /// How long to wait at most, in milliseconds.
-    pub(crate) fn timeout(&self) -> Option<i64> {
-        let millis = |waiting: &Waiting| if waiting.shakes_hands { SIGNAL_MILLIS } else { RETRY_MILLIS };
-        self.waiting.iter().map(millis).min()
+    /// How long to wait at most.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let pause = |waiting: &Waiting| if waiting.shakes_hands { SIGNAL_PAUSE } else { RETRY_PAUSE };
+        self.waiting.iter().map(pause).min()
     }
 
     /// Takes one notification; call it when the listener is readable.
@@ -98,8 +98,7 @@ impl Mediator {
 
     /// Looks after the connections that are being made: if one is `ready`, and from time to time.
     pub(crate) fn proceed(&mut self, ready: bool) {
-        let pause = Duration::from_millis(RETRY_MILLIS.unsigned_abs());
-        if self.waiting.is_empty() || !ready && self.looked.elapsed() < pause {
+        if self.waiting.is_empty() || !ready && self.looked.elapsed() < RETRY_PAUSE {
             return;
         }
         self.looked = Instant::now();
@@ -208,7 +207,7 @@ impl Waiting {
         if self.until.is_some_and(|until| until <= Instant::now()) {
             return Some(Err(still));
         }
-        if self.looked.elapsed() < Duration::from_millis(SIGNAL_MILLIS.unsigned_abs()) {
+        if self.looked.elapsed() < SIGNAL_PAUSE {
             return None;
         }
         self.looked = Instant::now();
@@ -240,8 +239,8 @@ fn attempt(socket: BorrowedFd<'_>, flags: OFlags, address: &Address) -> Result<(
 
 /// `sizeof(struct sockaddr_storage)`.
 const MAX_ADDRESS: usize = 128;
-const RETRY_MILLIS: i64 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// How long a signal may wait for the end of a call that waits.
-const SIGNAL_MILLIS: i64 = 40;
+const SIGNAL_PAUSE: Duration = Duration::from_millis(40);
 /// Each takes two descriptors of init's. Further ones are answered as a socket that does not block would be.
 const MOST_WAITING: usize = 128;

@@ -12,6 +12,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
 
 /// A plan in the form in which the child carries it out: one step after another, without allocating.
@@ -27,6 +28,8 @@ pub struct Prepared {
     pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
     pub(crate) affinity: Option<usize>,
     pub(crate) watched_memory: Option<u64>,
+    /// How long the run takes at most.
+    pub(crate) longest: Option<Duration>,
     pub(crate) scratch_size: u64,
     pub(crate) home: Option<PathBuf>,
     pub(crate) command: Command,
@@ -127,6 +130,7 @@ impl Prepared {
                 .collect(),
             affinity: limits.affinity,
             watched_memory: limits.watched_memory,
+            longest: policy.limits.timeout.map(|timeout| timeout.duration().saturating_add(SUPERVISOR_FIRST)),
             scratch_size: limits.scratch,
             cgroup: limits.cgroup,
             home: private_home(policy),
@@ -328,5 +332,7 @@ pub(crate) fn close_inherited(kept: &[i32]) -> Result<(), SpawnError> {
 /// A device on a read-only mount can still be written to; its mode, owner and times cannot be changed.
 const NODE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// The supervisor ends a run in two steps, the second after two seconds; init only if that did not happen.
+const SUPERVISOR_FIRST: Duration = Duration::from_secs(3);
 /// Set inside every sandbox, so that a program can know and a nested zerobox can say why it fails.
 const MARKER: &str = "ZEROBOX";

@@ -94,5 +94,9 @@ fn own_link(path: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn open(directory: BorrowedFd<'_>, path: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
-    rustix::fs::openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    match rustix::fs::openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        // Whether there is a link that is not followed is nobody's business.
+        Err(Errno::LOOP) => Err(Errno::NOENT),
+        file => file,
+    }
 }
