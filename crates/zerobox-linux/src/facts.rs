@@ -15,7 +15,7 @@ pub struct HostFacts {
     pub landlock_abi: Option<u32>,
     /// The terminal that one of the standard streams is, if one is.
     pub terminal: Option<PathBuf>,
-    /// Entries of `/proc` that are for root alone, which the caller is: files to cover and trees to freeze.
+    /// Files of `/proc` to cover: the user's keys, and those that are for root alone, which the caller is.
     pub proc_private: Vec<PathBuf>,
     /// Directories and files of `/proc` that only root may change, which the caller is.
     pub proc_settings: Vec<PathBuf>,
@@ -31,7 +31,9 @@ impl HostFacts {
     /// besides the standard streams.
     pub fn gather(wants_cgroup: bool, kept: &[i32]) -> Self {
         let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let (proc_private, proc_settings) = if user.0 == 0 { proc_of_root() } else { Default::default() };
+        let (mut proc_private, proc_settings) = if user.0 == 0 { proc_of_root() } else { Default::default() };
+        // Keyrings are not namespaced, and this lists the user's keys by their names.
+        proc_private.extend(Some(PathBuf::from("/proc/keys")).filter(|keys| keys.exists()));
         let landlock_abi = sys::landlock_abi();
         let holds_sockets = landlock_abi.is_some_and(|abi| abi >= SOCKET_ABI);
         Self {

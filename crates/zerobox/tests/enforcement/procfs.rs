@@ -237,6 +237,7 @@ fn kernel_secrets_are_closed(f: &Fixture) -> Verdict {
     for file in [
         "/proc/kcore",
         "/proc/kmsg",
+        "/proc/keys",
         "/proc/kpagecount",
         "/proc/kpageflags",
         "/proc/timer_list",
