@@ -60,7 +60,7 @@ impl Plan {
         if landlock_abi < fence::SCOPED_ABI {
             degradations.push(Degradation {
                 layer: "Landlock",
-                lacks: format!("ABI {landlock_abi} has no second fence around signals and device ioctls"),
+                lacks: format!("ABI {landlock_abi} has no second fence around signals and device ioctls; `kill 0` is refused"),
                 remedy: "a kernel of 6.12 or later",
             });
         }
@@ -69,6 +69,7 @@ impl Plan {
         let filter = Options {
             mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
             fix_affinity: limits.affinity.is_some(),
+            spare_group: landlock_abi < fence::SCOPED_ABI,
         };
         let plan = Self {
             landlock: fence::rules(policy, &view, landlock_abi),
