@@ -12,6 +12,7 @@ mod fence;
 mod handoff;
 mod init;
 mod mediator;
+mod memory;
 mod message;
 mod plan;
 mod prepare;

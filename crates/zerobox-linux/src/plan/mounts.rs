@@ -336,7 +336,7 @@ impl Builder<'_> {
 
     fn proc_of_root(&mut self, path: &Path, facts: &HostFacts) {
         if facts.proc_private.iter().any(|private| private == path) {
-            let origin = "default: as for every other user".to_owned();
+            let origin = "default: not for the command".to_owned();
             self.mounts.push(Mount::Cover { path: path.to_owned(), directory: path.is_dir(), origin });
         } else {
             self.mounts.push(Mount::Freeze { path: path.to_owned() });

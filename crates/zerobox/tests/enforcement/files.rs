@@ -5,7 +5,7 @@ use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
+    Everyone: a_pipe_in_a_read_only_tree_is_not_writable, what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
         links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_planted_link_does_not_lead_a_grant_out, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
@@ -389,5 +389,18 @@ fn one_directory_of_another_user_stays_closed(f: &Fixture) -> Verdict {
     f.chmod("project/locked", 0o755);
     assert_eq!(outcome.verdict(), "EACCES", "\n{outcome}");
     f.inside(&["--allow-write=."], &["read", "locked/file.txt"]).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// A read-only mount does not keep a pipe from being written to: Landlock does.
+fn a_pipe_in_a_read_only_tree_is_not_writable(f: &Fixture) -> Verdict {
+    assert!(f.host_sh("mkfifo pipe").status().expect("sh").success());
+    let mut reader = f.host_sh("exec cat pipe pipe").spawn().expect("sh");
+    f.check(&Pair {
+        allowed: &[&["stat", "pipe"]],
+        forbidden: &[(&["open-write", "pipe"], "EACCES")],
+        ..Pair::default()
+    });
+    reader.kill().and_then(|()| reader.wait()).expect("our own child");
     Ok(())
 }

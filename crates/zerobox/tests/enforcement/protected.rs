@@ -3,9 +3,10 @@
 use crate::case::{Case, Verdict, cases};
 use crate::fixture::Fixture;
 use crate::pair::Pair;
+use std::time::Duration;
 
 pub const CASES: &[Case] = cases![
-    Everyone: planted_links_show_nothing, a_cover_taken_off_from_outside_ends_the_run,
+    Everyone: a_repository_that_leads_nowhere_holds_nobody_up, planted_links_show_nothing, a_cover_taken_off_from_outside_ends_the_run,
         the_file_of_a_linked_worktree_is_not_writable,
         git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
         editor_and_agent_settings_are_not_writable, a_grant_by_name_lifts_one_path, what_comes_into_being_is_reported,
@@ -424,5 +425,26 @@ fn planted_links_show_nothing(f: &Fixture) -> Verdict {
             (&["create", ".git/hooks/pre-commit"], "ENOENT"),
         ],
     });
+    Ok(())
+}
+
+/// An earlier run may have left pipes that nobody writes to, and links that go round and round.
+fn a_repository_that_leads_nowhere_holds_nobody_up(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    let plant = "cd .git && mkfifo commondir gitdir && mkfifo worktrees modules && rm config && mkfifo config \
+                 && ln -s b a && ln -s a b && ln -s ../.git round && mkdir info && ln -s . info/again && rm HEAD && ln -s HEAD HEAD";
+    assert!(f.host_sh(plant).status().expect("sh").success());
+    let outcome = f.sh(WRITABLE, "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
+    let plant = "rm .git/worktrees .git/modules && mkdir -p .git/worktrees .git/modules && ln -s .. .git/modules/up \
+                 && ln -s ../modules .git/worktrees/down && mkfifo .git/worktrees/gitdir && rm -r .git/hooks && ln -s hooks .git/hooks";
+    assert!(f.host_sh(plant).status().expect("sh").success());
+    let outcome = f.sh(WRITABLE, "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
+    f.write("second/.git/x", "");
+    assert!(f.host_sh("cd ../second && rm -r .git && mkfifo .git").status().expect("sh").success());
+    let flag = format!("--allow-write={}", f.path("second"));
+    let outcome = f.sh(&[&flag], "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
     Ok(())
 }
