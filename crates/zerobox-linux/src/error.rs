@@ -43,6 +43,10 @@ pub enum SpawnError {
     KeepFd { fd: i32 },
     #[error("descriptor {fd} is a directory, through which the command could look around outside")]
     Directory { fd: i32 },
+    #[error(
+        "descriptor {fd} is a socket without its one peer, through which the command could reach the host's network"
+    )]
+    Socket { fd: i32 },
     #[error("cannot make the sandbox's namespaces: {source}")]
     Namespaces { source: std::io::Error, nested: bool },
     #[error("cannot make a control group in `{path}`: {source}", path = path.display())]
@@ -64,6 +68,7 @@ impl SpawnError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Directory { .. } => "give it a file, a pipe or /dev/null: `zerobox ... < /dev/null`".to_owned(),
+            Self::Socket { .. } => "give it a stream socket that is connected: accept the connection first".to_owned(),
             Self::KeepFd { .. } => "open it for zerobox: `zerobox --keep-fd=3 ... 3< FILE`".to_owned(),
             Self::Namespaces { nested: true, .. } => {
                 "this is inside a zerobox sandbox already, which allows no further namespaces; run the command without \

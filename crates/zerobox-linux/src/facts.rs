@@ -1,6 +1,7 @@
 //! What a plan has to know about this machine. Everything is found out by asking, never by a version number.
 
 use crate::cgroup::Delegated;
+use crate::plan::SOCKET_ABI;
 use crate::sys;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,22 +15,31 @@ pub struct HostFacts {
     pub landlock_abi: Option<u32>,
     /// The terminal that one of the standard streams is, if one is.
     pub terminal: Option<PathBuf>,
-    /// Entries of `/proc` that are for root alone, which the caller is: files to cover and trees to freeze.
+    /// Files of `/proc` to cover: the user's keys, and those that are for root alone, which the caller is.
     pub proc_private: Vec<PathBuf>,
     /// Directories and files of `/proc` that only root may change, which the caller is.
     pub proc_settings: Vec<PathBuf>,
+    /// Whether one of the standard streams or the descriptors to keep is a socket of the host's network. Only asked where
+    /// Landlock holds Unix sockets, so that init would have no other reason to make connections.
+    pub inherits_network: bool,
     /// A control group in which the caller may make others.
     pub cgroup: Option<Delegated>,
 }
 
 impl HostFacts {
-    /// Asks this machine. `wants_cgroup` says whether any limit could use one.
-    pub fn gather(wants_cgroup: bool) -> Self {
+    /// Asks this machine. `wants_cgroup` says whether any limit could use one, `kept` which descriptors are inherited
+    /// besides the standard streams.
+    pub fn gather(wants_cgroup: bool, kept: &[i32]) -> Self {
         let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let (proc_private, proc_settings) = if user.0 == 0 { proc_of_root() } else { Default::default() };
+        let (mut proc_private, proc_settings) = if user.0 == 0 { proc_of_root() } else { Default::default() };
+        // Keyrings are not namespaced, and this lists the user's keys by their names.
+        proc_private.extend(Some(PathBuf::from("/proc/keys")).filter(|keys| keys.exists()));
+        let landlock_abi = sys::landlock_abi();
+        let holds_sockets = landlock_abi.is_some_and(|abi| abi >= SOCKET_ABI);
         Self {
             user,
-            landlock_abi: sys::landlock_abi(),
+            landlock_abi,
+            inherits_network: holds_sockets && [0, 1, 2].iter().chain(kept).any(|fd| is_of_network(*fd)),
             terminal: terminal(),
             proc_private,
             proc_settings,
@@ -60,6 +70,12 @@ fn proc_of_root() -> (Vec<PathBuf>, Vec<PathBuf>) {
     private.sort();
     settings.sort();
     (private, settings)
+}
+
+/// A Unix socket that has a peer keeps it, unix(7); others can be connected anew.
+fn is_of_network(fd: i32) -> bool {
+    rustix::net::sockopt::socket_domain(sys::inherited(fd))
+        .is_ok_and(|family| family != rustix::net::AddressFamily::UNIX)
 }
 
 fn terminal() -> Option<PathBuf> {

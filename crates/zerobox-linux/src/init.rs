@@ -10,6 +10,7 @@ use crate::command::{self, EXECUTE, NETWORK_MADE, NO_LISTENER, READY};
 use crate::fence;
 use crate::handoff;
 use crate::mediator::Mediator;
+use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
 use crate::prepare::{Identity, Prepared};
 use crate::root;
@@ -23,7 +24,7 @@ use std::collections::HashSet;
 use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Never returns.
 pub(crate) fn run(prepared: &Prepared, control: &OwnedFd, inside: Option<OwnedFd>) -> ! {
@@ -46,6 +47,8 @@ struct Init<'a> {
     /// Where the supervisor asks for sockets of the sandbox's network.
     inside: Option<OwnedFd>,
     memory: Option<MemoryWatch>,
+    /// When the run ends even if the supervisor, which somebody has stopped, does not end it.
+    end: Option<Instant>,
     home: Option<&'a Path>,
     /// What the start itself put into the home directory.
     own_paths: HashSet<PathBuf>,
@@ -81,6 +84,10 @@ fn start<'a>(
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
+    drop((await_go, tell, pidfd, ruleset));
+    let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
+    let needed = needed.map(AsRawFd::as_raw_fd);
+    close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -97,6 +104,7 @@ fn start<'a>(
         mediator,
         inside,
         memory: prepared.watched_memory.map(MemoryWatch::new),
+        end: prepared.longest.and_then(|longest| Instant::now().checked_add(longest)),
         home: prepared.home.as_deref(),
         own_paths,
     })
@@ -179,6 +187,19 @@ fn failure(bytes: &[u8]) -> Failure {
     }
 }
 
+/// What the caller left open is none of init's business, which looks paths up for the command.
+fn close_all_but(mut needed: Vec<i32>) -> sys::Result<()> {
+    needed.sort_unstable();
+    let mut first = STREAMS;
+    for fd in needed {
+        if first < fd {
+            sys::close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    sys::close_range(first, i32::MAX)
+}
+
 /// From here on init only serves: no rights but to look into the command's processes, nobody looks into it, and the
 /// ends of the command's pipes are the command's alone.
 fn become_small() -> sys::Result<()> {
@@ -205,7 +226,7 @@ impl Init<'_> {
                 if ready.listener {
                     mediator.serve();
                 }
-                mediator.proceed();
+                mediator.proceed(ready.connection);
             }
             if ready.inside {
                 self.give_socket();
@@ -218,6 +239,10 @@ impl Init<'_> {
             }
             if self.memory.as_mut().is_some_and(MemoryWatch::is_exceeded) {
                 Message::OutOfMemory.send(self.control.as_fd());
+                let _ = sys::kill(-1, libc::SIGKILL);
+            }
+            if self.end.is_some_and(|end| end <= Instant::now()) {
+                self.end = None;
                 let _ = sys::kill(-1, libc::SIGKILL);
             }
             if ready.children
@@ -237,10 +262,11 @@ impl Init<'_> {
         fds.extend(self.inside.iter().map(|inside| PollFd::new(inside, PollFlags::IN)));
         let listener = fds.len();
         fds.extend(self.mediator.iter().flat_map(Mediator::poll_fds));
-        let timeout = self.mediator.as_ref().and_then(Mediator::timeout);
-        let watch = self.memory.as_ref().map(|_| MEMORY_MILLIS);
-        let timeout = timeout.into_iter().chain(watch).min();
-        let timeout = timeout.map(|millis| Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 });
+        let connections = self.mediator.as_ref().and_then(Mediator::timeout);
+        let watch = self.memory.as_ref().map(|_| memory::PERIOD);
+        let end = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = [connections, watch, end].into_iter().flatten().min();
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -252,6 +278,7 @@ impl Init<'_> {
             view: is_ready(2),
             inside: self.inside.is_some() && is_ready(3),
             listener: fds.get(listener).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+            connection: fds.iter().skip(listener + 1).any(|fd| !fd.revents().is_empty()),
         })
     }
 
@@ -361,38 +388,9 @@ struct Ready {
     view: bool,
     inside: bool,
     listener: bool,
+    connection: bool,
 }
 
-/// Where no control group bounds the memory of a run, init adds it up.
-struct MemoryWatch {
-    limit: u64,
-    next: Instant,
-}
-
-impl MemoryWatch {
-    fn new(limit: u64) -> Self {
-        Self { limit, next: Instant::now() + Duration::from_millis(MEMORY_MILLIS.unsigned_abs()) }
-    }
-
-    /// Looks, if it is time to, whether all processes together have more anonymous memory resident than allowed.
-    fn is_exceeded(&mut self) -> bool {
-        let now = Instant::now();
-        if now < self.next {
-            return false;
-        }
-        self.next = now + Duration::from_millis(MEMORY_MILLIS.unsigned_abs());
-        let page = rustix::param::page_size() as u64;
-        // A watch that cannot see ends the run.
-        let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-        let pages = processes.flatten().filter_map(|entry| {
-            let numbers = std::fs::read_to_string(entry.path().join("statm")).ok()?;
-            let mut numbers = numbers.split(' ').skip(1).map(|number| number.parse::<u64>().unwrap_or(0));
-            let (resident, shared) = (numbers.next()?, numbers.next()?);
-            Some(resident.saturating_sub(shared))
-        });
-        pages.sum::<u64>() * page > self.limit
-    }
-}
-
+/// The standard streams come first.
+const STREAMS: i32 = 3;
 const CAP_SYS_PTRACE: u32 = 19;
-const MEMORY_MILLIS: i64 = 100;

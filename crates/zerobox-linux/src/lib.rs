@@ -14,6 +14,7 @@ mod fence;
 mod handoff;
 mod init;
 mod mediator;
+mod memory;
 mod message;
 mod netlink;
 mod plan;

@@ -8,70 +8,77 @@
 //!
 //! A pathname socket may be connected to if it was made inside, which is so when it is known in the sandbox's own
 //! network namespace (sockets of the host are in another), or if the policy names it. Other address families need
-//! no check here; they are carried out with the copy as well, since the family itself is in that memory.
+//! no check of the address; they are carried out with the copy as well, since the family itself is in that memory.
+//! What is connected must be a socket of that namespace too: one that was handed in from outside reaches the host's.
 
 #![allow(clippy::cast_possible_truncation, reason = "the kernel cuts these arguments to an int as well")]
 
+mod address;
+mod callers;
+
 use crate::sys::{self, Notification};
-use crate::unix_sockets;
+use address::{Address, Known};
+use callers::Callers;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// The mediator of one run.
 #[derive(Debug)]
 pub(crate) struct Mediator {
     listener: OwnedFd,
-    /// The file system of our scratch directories: every socket in it was made inside.
-    scratch: u64,
-    granted: Vec<(u64, u64)>,
+    known: Known,
+    callers: Callers,
+    /// The sandbox's network namespace, known from the first connection on.
+    network: Option<u64>,
     waiting: Vec<Waiting>,
+    looked: Instant,
 }
 
-/// A blocking connection that could not be made at once.
+/// A blocking connection that could not be made at once, and is tried again.
 #[derive(Debug)]
 struct Waiting {
     id: u64,
+    caller: i32,
     socket: OwnedFd,
-    /// `None` while TCP shakes hands; the address while the backlog of a Unix socket is full.
-    retry: Option<Address>,
-}
-
-#[derive(Debug)]
-struct Address {
-    bytes: Vec<u8>,
-    /// What the address leads to, held open until the connection is made.
-    _file: Option<OwnedFd>,
-    /// Whether the socket's inode number has more bits than the kernel tells us of.
-    unsure: bool,
+    address: Address,
+    /// TCP shakes hands, and tells when it is done; a full backlog of a Unix socket gives no sign.
+    shakes_hands: bool,
+    /// The end of the socket's own time limit (`SO_SNDTIMEO`).
+    until: Option<Instant>,
+    /// When we last looked for signals.
+    looked: Instant,
 }
 
 impl Mediator {
     pub(crate) fn new(listener: OwnedFd, granted: &[CString]) -> Self {
-        let identity = |path: &CStr| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
         Self {
             listener,
-            scratch: identity(c"/").map_or(0, |(device, _)| device),
-            granted: granted.iter().filter_map(|path| identity(path)).collect(),
+            known: Known::new(granted),
+            callers: Callers::default(),
+            network: None,
             waiting: Vec::new(),
+            looked: Instant::now(),
         }
     }
 
     /// The descriptors to wait for.
     pub(crate) fn poll_fds(&self) -> Vec<PollFd<'_>> {
         let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
-        let shaking_hands = self.waiting.iter().filter(|waiting| waiting.retry.is_none());
+        let shaking_hands = self.waiting.iter().filter(|waiting| waiting.shakes_hands);
         fds.extend(shaking_hands.map(|waiting| PollFd::new(&waiting.socket, PollFlags::OUT)));
         fds
     }
 
-    /// How long to wait at most, in milliseconds: a full backlog gives no sign of becoming free.
-    pub(crate) fn timeout(&self) -> Option<i64> {
-        self.waiting.iter().any(|waiting| waiting.retry.is_some()).then_some(RETRY_MILLIS)
+    /// How long to wait at most.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let pause = |waiting: &Waiting| if waiting.shakes_hands { SIGNAL_PAUSE } else { RETRY_PAUSE };
+        self.waiting.iter().map(pause).min()
     }
 
     /// Takes one notification; call it when the listener is readable.
@@ -89,32 +96,31 @@ impl Mediator {
         }
     }
 
-    /// Looks after the connections that are being made.
-    pub(crate) fn proceed(&mut self) {
-        let listener = self.listener.as_fd();
-        self.waiting.retain(|waiting| {
-            if !sys::notification_is_valid(listener, waiting.id) {
-                return false;
+    /// Looks after the connections that are being made: if one is `ready`, and from time to time.
+    pub(crate) fn proceed(&mut self, ready: bool) {
+        if self.waiting.is_empty() || !ready && self.looked.elapsed() < RETRY_PAUSE {
+            return;
+        }
+        self.looked = Instant::now();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if !sys::notification_is_valid(self.listener.as_fd(), waiting.id) {
+                continue;
             }
-            let result = match &waiting.retry {
-                None => finished(waiting.socket.as_fd()),
-                Some(address) => match attempt(waiting.socket.as_fd(), address) {
-                    Err(Errno::AGAIN) => None,
-                    other => Some(other),
-                },
-            };
-            if let Some(result) = result {
-                sys::answer(listener, waiting.id, result.map(|()| 0));
-                return false;
+            match waiting.outcome() {
+                Some(result) => {
+                    let id = waiting.id;
+                    drop(waiting);
+                    sys::answer(self.listener.as_fd(), id, result.map(|()| 0));
+                }
+                None => self.waiting.push(waiting),
             }
-            true
-        });
+        }
     }
 
     fn connect(&mut self, notification: &Notification) -> Result<Option<i64>, Errno> {
         let [fd, pointer, length, ..] = notification.data.args;
         let caller = notification.pid.cast_signed();
-        let socket = descriptor_of(caller, fd)?;
+        let socket = self.callers.descriptor(caller, fd)?;
         // The kernel cuts the length to an int and refuses what is longer than any address.
         let length = usize::try_from(length as u32 as i32)
             .ok()
@@ -128,48 +134,39 @@ impl Mediator {
         if !sys::notification_is_valid(self.listener.as_fd(), notification.id) {
             return Err(Errno::SRCH);
         }
-        let address = match path_of(&bytes) {
-            Some(path) => self.resolve(caller, path)?,
-            None => Address { bytes, _file: None, unsure: false },
-        };
-        let blocks = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK)
-            && self.waiting.len() < MOST_WAITING;
-        match (attempt(socket.as_fd(), &address), blocks) {
-            (Err(Errno::INPROGRESS), true) => {
-                self.waiting.push(Waiting { id: notification.id, socket, retry: None });
-                Ok(None)
-            }
-            (Err(Errno::AGAIN), true) => {
-                self.waiting.push(Waiting { id: notification.id, socket, retry: Some(address) });
-                Ok(None)
-            }
-            (result, _) => result.map(|()| Some(0)),
+        // A socket that was handed in from outside stays in the host's network, whoever connects it.
+        if sys::network_of(socket.as_fd())? != self.own_network()? {
+            return Err(Errno::ACCESS);
         }
+        let address = self.known.address(caller, bytes)?;
+        let flags = rustix::fs::fcntl_getfl(&socket)?;
+        let result = attempt(socket.as_fd(), flags, &address);
+        let waits = matches!(result, Err(Errno::AGAIN | Errno::INPROGRESS | Errno::ALREADY));
+        if !waits || flags.contains(OFlags::NONBLOCK) || self.waiting.len() >= MOST_WAITING {
+            return result.map(|()| Some(0));
+        }
+        let patience = rustix::net::sockopt::socket_timeout(&socket, Timeout::Send)?;
+        let now = Instant::now();
+        self.waiting.push(Waiting {
+            id: notification.id,
+            caller,
+            socket,
+            address,
+            shakes_hands: result != Err(Errno::AGAIN),
+            until: patience.map(|patience| now + patience),
+            looked: now,
+        });
+        Ok(None)
     }
 
-    /// The socket file at `path` as `caller` sees it, as an address that leads to this very file.
-    fn resolve(&self, caller: i32, path: &[u8]) -> Result<Address, Errno> {
-        let base;
-        let directory = if path.starts_with(b"/") {
-            CWD
-        } else {
-            base = open_path(CWD, &CString::new(format!("/proc/{caller}/cwd")).map_err(|_| Errno::INVAL)?)?;
-            base.as_fd()
-        };
-        let path = CString::new(as_seen_by(caller, path)).map_err(|_| Errno::INVAL)?;
-        let file = open_path(directory, &path)?;
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Err(Errno::CONNREFUSED);
+    /// The number of our network namespace.
+    fn own_network(&mut self) -> Result<u64, Errno> {
+        if let Some(network) = self.network {
+            return Ok(network);
         }
-        let is_granted = stat.st_dev == self.scratch || self.granted.contains(&(stat.st_dev, stat.st_ino));
-        if !is_granted && !unix_sockets::is_bound_here(file.as_fd())? {
-            return Err(Errno::CONNREFUSED);
-        }
-        let mut bytes = AddressFamily::UNIX.as_raw().to_ne_bytes().to_vec();
-        bytes.extend(format!("/proc/self/fd/{}\0", file.as_raw_fd()).bytes());
-        let unsure = !is_granted && u32::try_from(stat.st_ino).is_err();
-        Ok(Address { bytes, _file: Some(file), unsure })
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sys::network_of(socket.as_fd()).map(|network| *self.network.insert(network))
     }
 
     /// socketpair(2) of datagram sockets, as sequenced packets: those keep the borders of messages too, but cannot
@@ -195,14 +192,40 @@ impl Mediator {
     }
 }
 
+impl Waiting {
+    /// How it went; `None` while it goes on.
+    fn outcome(&mut self) -> Option<Result<(), Errno>> {
+        let flags = match rustix::fs::fcntl_getfl(&self.socket) {
+            Ok(flags) => flags,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let still = match attempt(self.socket.as_fd(), flags, &self.address) {
+            Err(Errno::ALREADY) => Errno::INPROGRESS,
+            Err(errno @ (Errno::AGAIN | Errno::INPROGRESS)) => errno,
+            done => return Some(done),
+        };
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            return Some(Err(still));
+        }
+        if self.looked.elapsed() < SIGNAL_PAUSE {
+            return None;
+        }
+        self.looked = Instant::now();
+        callers::interruption(self.caller).map(Err)
+    }
+}
+
 /// Tries without waiting, so that one slow server holds up nobody else. The flag belongs to the open socket, which is
 /// the command's too; it is put back at once, and nobody uses a socket that is not connected yet.
-fn attempt(socket: BorrowedFd<'_>, address: &Address) -> Result<(), Errno> {
-    let flags = rustix::fs::fcntl_getfl(socket)?;
+fn attempt(socket: BorrowedFd<'_>, flags: OFlags, address: &Address) -> Result<(), Errno> {
     if !flags.contains(OFlags::NONBLOCK) {
         rustix::fs::fcntl_setfl(socket, flags | OFlags::NONBLOCK)?;
     }
-    let result = sys::connect(socket, &address.bytes);
+    let mut result = sys::connect(socket, &address.bytes);
+    // On a loopback the handshake is over by now: the kernel has looked at the answer after it looked at the result.
+    if result == Err(Errno::INPROGRESS) && !flags.contains(OFlags::NONBLOCK) {
+        result = sys::connect(socket, &address.bytes);
+    }
     if !flags.contains(OFlags::NONBLOCK) {
         rustix::fs::fcntl_setfl(socket, flags)?;
     }
@@ -214,60 +237,10 @@ fn attempt(socket: BorrowedFd<'_>, address: &Address) -> Result<(), Errno> {
     result
 }
 
-/// How a handshake went; `None` while it goes on.
-fn finished(socket: BorrowedFd<'_>) -> Option<Result<(), Errno>> {
-    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    match rustix::event::poll(&mut fds, Some(&now)) {
-        Ok(0) => None,
-        Ok(_) => Some(rustix::net::sockopt::socket_error(socket).and_then(|result| result)),
-        Err(errno) => Some(Err(errno)),
-    }
-}
-
-/// A duplicate of descriptor `fd` of the thread `caller`.
-fn descriptor_of(caller: i32, fd: u64) -> Result<OwnedFd, Errno> {
-    let pid = Pid::from_raw(caller).ok_or(Errno::SRCH)?;
-    // PIDFD_THREAD (6.9) is O_EXCL. Before it a thread's descriptors are found through its process.
-    let thread = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
-    let pidfd = match rustix::process::pidfd_open(pid, thread) {
-        Err(Errno::INVAL) => {
-            rustix::process::pidfd_open(leader_of(caller).ok_or(Errno::SRCH)?, PidfdFlags::empty())?
-        }
-        other => other?,
-    };
-    rustix::process::pidfd_getfd(&pidfd, fd as u32 as i32, PidfdGetfdFlags::empty())
-}
-
-fn leader_of(thread: i32) -> Option<Pid> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    Pid::from_raw(line.trim().parse().ok()?)
-}
-
-/// The path of a pathname address; abstract and unnamed ones have none, unix(7).
-fn path_of(address: &[u8]) -> Option<&[u8]> {
-    let (family, path) = address.split_first_chunk::<2>()?;
-    let is_unix = u16::from_ne_bytes(*family) == AddressFamily::UNIX.as_raw();
-    let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-    (is_unix && end > 0).then_some(&path[..end])
-}
-
-/// `/proc/self` is somebody else when init says it.
-fn as_seen_by(caller: i32, path: &[u8]) -> Vec<u8> {
-    let own = [&b"/proc/self/"[..], b"/proc/thread-self/"];
-    match own.into_iter().find_map(|own| path.strip_prefix(own)) {
-        Some(rest) => [format!("/proc/{caller}/").as_bytes(), rest].concat(),
-        None => path.to_vec(),
-    }
-}
-
-fn open_path(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-}
-
 /// `sizeof(struct sockaddr_storage)`.
 const MAX_ADDRESS: usize = 128;
-const RETRY_MILLIS: i64 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How long a signal may wait for the end of a call that waits.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(40);
 /// Each takes two descriptors of init's. Further ones are answered as a socket that does not block would be.
 const MOST_WAITING: usize = 128;

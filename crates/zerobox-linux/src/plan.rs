@@ -6,7 +6,7 @@ mod mounts;
 mod network;
 
 pub use fence::{LandlockRule, Rights};
-pub(crate) use fence::{handled, scopes};
+pub(crate) use fence::{SOCKET_ABI, handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
 pub use network::{Capture, NetworkPlan};
@@ -64,7 +64,7 @@ impl Plan {
         if landlock_abi < fence::SCOPED_ABI {
             degradations.push(Degradation {
                 layer: "Landlock",
-                lacks: format!("ABI {landlock_abi} has no second fence around signals and device ioctls"),
+                lacks: format!("ABI {landlock_abi} has no second fence around signals and device ioctls; `kill 0` is refused"),
                 remedy: "a kernel of 6.12 or later",
             });
         }
@@ -72,8 +72,9 @@ impl Plan {
         let view = mounts::View::new(policy, facts);
         let network = NetworkPlan::compile(policy);
         let filter = Options {
-            mediate_sockets: landlock_abi < fence::SOCKET_ABI,
+            mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
             fix_affinity: limits.affinity.is_some(),
+            spare_group: landlock_abi < fence::SCOPED_ABI,
         };
         let plan = Self {
             landlock: fence::rules(policy, &view, &network, landlock_abi),

@@ -6,12 +6,14 @@ use crate::plan::{LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Resource as Rlimit, Rlimit as RlimitValue};
 use std::ffi::{CString, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
 
 /// A plan in the form in which the child carries it out: one step after another, without allocating.
@@ -28,6 +30,8 @@ pub struct Prepared {
     pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
     pub(crate) affinity: Option<usize>,
     pub(crate) watched_memory: Option<u64>,
+    /// How long the run takes at most.
+    pub(crate) longest: Option<Duration>,
     pub(crate) scratch_size: u64,
     pub(crate) home: Option<PathBuf>,
     pub(crate) command: Command,
@@ -152,6 +156,7 @@ impl Prepared {
                 .collect(),
             affinity: limits.affinity,
             watched_memory: limits.watched_memory,
+            longest: policy.limits.timeout.map(|timeout| timeout.duration().saturating_add(SUPERVISOR_FIRST)),
             scratch_size: limits.scratch,
             cgroup: limits.cgroup,
             home: private_home(policy),
@@ -317,20 +322,34 @@ pub fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(sys::inherited(fd), 3)
 }
 
-/// A directory that is open leads to everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`.
-/// Landlock holds the contents, but not the names.
+/// Refuses, among the standard streams and the descriptors to keep, what leads further than itself. A directory leads to
+/// everything below it, whatever the mounts show: by `openat`, `fchdir` and `fstatat`; Landlock holds the contents, but not
+/// the names. A socket leads to every address of the host, unless it has its one peer.
 ///
 /// # Errors
-/// `Directory` for one among the standard streams and the descriptors to keep.
-pub(crate) fn refuse_directories(kept: &[i32]) -> Result<(), SpawnError> {
+/// `Directory` and `Socket`.
+pub(crate) fn refuse_ways_out(kept: &[i32]) -> Result<(), SpawnError> {
     for fd in [0, 1, 2].iter().chain(kept) {
-        let kind = rustix::fs::fstat(sys::inherited(*fd))
-            .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
-        if kind == Ok(rustix::fs::FileType::Directory) {
-            return Err(SpawnError::Directory { fd: *fd });
+        let stream = sys::inherited(*fd);
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Err(SpawnError::Directory { fd: *fd }),
+            FileType::Socket if !has_one_peer(stream) => return Err(SpawnError::Socket { fd: *fd }),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a socket is connected for good, but for a connect(2), which init refuses. A datagram takes an address of its
+/// own with every sendto(2), also when it is connected.
+fn has_one_peer(socket: BorrowedFd<'_>) -> bool {
+    let is_stream = match sockopt::socket_type(socket) {
+        Ok(SocketType::STREAM) => true,
+        Ok(SocketType::SEQPACKET) => sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX),
+        _ => false,
+    };
+    is_stream && rustix::net::getpeername(socket).is_ok()
 }
 
 /// Closes, at the next exec, every descriptor that the caller left open, but for those to keep.
@@ -352,5 +371,7 @@ pub(crate) fn close_inherited(kept: &[i32]) -> Result<(), SpawnError> {
 /// A device on a read-only mount can still be written to; its mode, owner and times cannot be changed.
 const NODE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// The supervisor ends a run in two steps, the second after two seconds; init only if that did not happen.
+const SUPERVISOR_FIRST: Duration = Duration::from_secs(3);
 /// Set inside every sandbox, so that a program can know and a nested zerobox can say why it fails.
 const MARKER: &str = "ZEROBOX";

@@ -112,7 +112,7 @@ pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnErro
         None => None,
     };
     let running = if prepared.plan.is_some() {
-        prepare::refuse_directories(&prepared.kept)?;
+        prepare::refuse_ways_out(&prepared.kept)?;
         spawn_confined(prepared, signals, cgroup)?
     } else {
         spawn_unconfined(prepared, signals)?

@@ -81,6 +81,12 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
         .map(drop)
 }
 
+/// `close_range(2)`: closes every descriptor from `first` to `last`. None of them may be owned by a value that is still used.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    // SAFETY: no pointers; the caller keeps what it owns out of the range.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0u32) }).map(drop)
+}
+
 /// The ABI that `landlock_create_ruleset(2)` answers with; `None` where there is no Landlock.
 pub(crate) fn landlock_abi() -> Option<u32> {
     // SAFETY: a null attribute of size zero with LANDLOCK_CREATE_RULESET_VERSION asks for the number only.
@@ -304,6 +310,23 @@ pub(crate) fn peer_pid(socket: BorrowedFd<'_>) -> Result<i32> {
         )
     }))?;
     Ok(credentials.pid)
+}
+
+/// The network namespace that a socket belongs to, by the number that the kernel knows it by (5.14).
+pub(crate) fn network_of(socket: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: `cookie` and `length` live through the call, and `length` is the size of `cookie`.
+    check(c_long::from(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &mut length,
+        )
+    }))?;
+    Ok(cookie)
 }
 
 /// Joins the network namespace of a child, setns(2) by pidfd.
@@ -539,6 +562,7 @@ const NOTIF_RECV: c_ulong = 0xc050_2100;
 const NOTIF_SEND: c_ulong = 0xc018_2101;
 const NOTIF_ID_VALID: c_ulong = 0x4008_2102;
 const NOTIF_ADDFD: c_ulong = 0x4018_2103;
+const SO_NETNS_COOKIE: c_int = 71;
 const SI_KERNEL: c_int = 0x80;
 const LAST_CAPABILITY: c_ulong = 63;
 /// SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP and SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock,

@@ -1,8 +1,9 @@
 //! What can be wrong with a request.
 
 use crate::network::RuleError;
+use crate::quote;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -54,9 +55,11 @@ pub enum PolicyError {
     #[error("`{path}` of `{flag}` lies inside `{cut}`, which the default policy hides",
         path = path.display(), cut = cut.display())]
     InsideCutOut { flag: &'static str, path: PathBuf, cut: PathBuf },
-    #[error("`{path}` of `{flag}` goes through the link `{link}` in the current directory, which leads out of it",
+    #[error("`{path}` of `{flag}` goes through the link `{link}`, which leads out of a directory that commands may have written",
         path = path.display(), link = link.display())]
     LinkLeadsOut { flag: &'static str, path: PathBuf, link: PathBuf, target: PathBuf },
+    #[error("cannot see every git directory in `{path}`: {source}", path = path.display())]
+    Repositories { path: PathBuf, source: Arc<std::io::Error> },
     #[error("`{path}` of `{flag}` is special: the sandbox has a `{own}` of its own", path = path.display())]
     Special { flag: &'static str, path: PathBuf, own: &'static str },
     #[error("`{path}` of `{flag}` is not a socket", path = path.display())]
@@ -87,38 +90,44 @@ impl PolicyError {
             Self::NoCommand => "put it last: `zerobox -- node app.js`".to_owned(),
             Self::EmptyDeny { flag } => format!("give a path, `{flag}=./secret`, or leave the flag out"),
             Self::Missing { flag, path, comma: false } => {
-                format!("create it, or write `{flag}={}?` to allow it only if it exists", path.display())
+                format!("create it, or write `{}` to allow it only if it exists", if_it_exists(flag, path))
             }
             Self::Missing { comma: true, .. } => {
                 "a comma separates paths; write `,,` for a comma that belongs to a name".to_owned()
             }
             Self::Glob { path, .. } => {
                 let directory = path.ancestors().find(|part| !part.to_string_lossy().contains(['*', '?']));
-                format!("name a file or a directory, such as `{}`", directory.unwrap_or(path).display())
+                format!("name a file or a directory, such as `{}`", quote::word(directory.unwrap_or(path)))
             }
             Self::AbsentInWritable { flag, path, .. } | Self::AbsentBelowScratch { flag, path, .. } => {
                 format!(
-                    "create it first, or write `{flag}={}?` to hold it only if it exists at the start",
-                    path.display()
+                    "create it first, or write `{}` to hold it only if it exists at the start",
+                    if_it_exists(flag, path)
                 )
             }
             Self::AbsentInSpecial { flag, path, .. } => {
-                format!("leave the rule out, or write `{flag}={}?`", path.display())
+                format!("leave the rule out, or write `{}`", if_it_exists(flag, path))
             }
             Self::HardLinked { path, .. } => {
-                format!(
-                    "give the file one name only: `cp -p FILE FILE.new && mv FILE.new {}`",
-                    path.display()
-                )
+                let (path, new) = (quote::word(path), quote::word(with_suffix(path, ".new")));
+                format!("give the file one name only: `cp -p {path} {new} && mv {new} {path}`")
             }
             Self::ReplaceableLink { flag, target, .. } => {
-                format!("name what it points to: `{flag}={}`", target.display())
+                format!("name what it points to: `{}`", quote::flag(flag, [target]))
+            }
+            Self::LinkLeadsOut { flag: "--cwd", target, .. } => {
+                format!("if that is meant, name what it leads to: `--cwd={}`", quote::word(target))
             }
             Self::LinkLeadsOut { flag, target, .. } => {
-                format!("if that is meant, name what it leads to: `{flag}={}`", target.display())
+                format!("if that is meant, name what it leads to: `{}`", quote::flag(flag, [target]))
             }
             Self::InsideCutOut { flag, cut, .. } => {
-                format!("lift it as a whole with `{flag}={}`", cut.display())
+                format!("lift it as a whole with `{}`", quote::flag(flag, [cut]))
+            }
+            Self::Repositories { .. } => {
+                "one that is missed would not be protected: make it readable, remove what is no submodule's, or grant \
+                 less to be written"
+                    .to_owned()
             }
             Self::Special { own: "/dev", .. } => "name one device: `--allow-write=/dev/kvm`".to_owned(),
             Self::Special { own: "/sys", .. } => "`--allow-read=/sys` shows it read-only".to_owned(),
@@ -126,7 +135,7 @@ impl PolicyError {
                 "name one that exists and that you may enter".to_owned()
             }
             Self::CwdDenied { path, .. } => {
-                format!("choose another with `-C`, or `--allow-read={}`", path.display())
+                format!("choose another with `-C`, or `{}`", quote::flag("--allow-read", [path]))
             }
             Self::Variable { .. } => "write `NAME=VALUE`".to_owned(),
             Self::NamePattern { .. } => {
@@ -142,4 +151,14 @@ impl PolicyError {
             _ => return None,
         })
     }
+}
+
+fn if_it_exists(flag: &str, path: &Path) -> String {
+    quote::flag(flag, [with_suffix(path, "?")])
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> OsString {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text
 }

@@ -19,6 +19,8 @@ mod path_spec;
 mod paths;
 mod policy;
 mod protected;
+pub mod quote;
+mod repositories;
 mod request;
 mod surroundings;
 mod system;

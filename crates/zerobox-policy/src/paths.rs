@@ -163,6 +163,12 @@ pub(crate) mod fake {
             Some(below.filter_map(entry).collect())
         }
 
+        fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
+            let directory = Resolved::find(directory, self).map_err(io::Error::other)?.path;
+            let names = self.names(&directory).into_iter().flatten();
+            Ok(names.filter_map(|(name, kind)| Some((name, kind?))).collect())
+        }
+
         fn text(&self, _path: &Path) -> Option<String> {
             None
         }

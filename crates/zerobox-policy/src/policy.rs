@@ -10,7 +10,7 @@ use crate::limits::{ByteSize, Limits};
 use crate::network::{self, Network};
 use crate::origin::Origin;
 use crate::paths::Link;
-use crate::protected::{Watched, WatchedTree};
+use crate::protected::{Before, Watched, WatchedTree};
 use crate::request::Request;
 use crate::surroundings::Surroundings;
 use crate::tree::{and_above, is_within};
@@ -117,6 +117,7 @@ impl Policy {
         }
         check_keep_fds(&request.keep_fds)?;
         let mut resolver = Resolver::new(surroundings)?;
+        resolver.find_workspaces(request);
         let cwd = resolver.cwd(request.cwd.as_deref())?;
         let confinement = confinement(request);
         let mut policy = Self {
@@ -146,7 +147,7 @@ impl Policy {
         let may_grant_more = !(request.allow_read.is_empty() && request.allow_write.is_empty());
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
-        resolver.protect();
+        resolver.protect()?;
         policy.sockets = resolver.sockets(&request.allow_socket)?;
         if request.share_tmp {
             resolver.share_tmp()?;
@@ -217,9 +218,12 @@ fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
     }
 }
 
-/// What cannot be written is not watched.
+/// What cannot be written is not watched, unless it can be by another name.
 fn watched(mut watched: Vec<Watched>, rules: &FileRules) -> Vec<Watched> {
-    watched.retain(|item| rules.granted(&item.path) == Some(Access::Write));
+    watched.retain(|item| {
+        let open = if item.before == Before::Linked { Access::Read } else { Access::Write };
+        rules.granted(&item.path) == Some(open)
+    });
     watched.sort();
     watched.dedup();
     watched

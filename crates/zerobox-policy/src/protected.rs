@@ -1,7 +1,10 @@
 //! Files that others will run: programs outside the sandbox obey them without being asked.
 
+use crate::error::PolicyError;
+use crate::repositories::{REPOSITORY, is_pointer_of_worktree, repositories};
 use crate::surroundings::{Files, NodeKind};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +30,8 @@ pub enum Before {
     Link(PathBuf),
     /// A file that git itself has to remove, with its directory, and that therefore is not held.
     Present,
+    /// A file that is held, and that has another name somewhere which may not be.
+    Linked,
 }
 
 /// A writable tree, and which names of the table it had at the start. Every other one is reported if it appears.
@@ -36,6 +41,8 @@ pub struct WatchedTree {
     pub path: PathBuf,
     /// The names that were there, relative to it; `.git` for a repository.
     pub present: Vec<PathBuf>,
+    /// The git directories that were there, if the tree has a repository.
+    pub repositories: Vec<PathBuf>,
 }
 
 impl WatchedTree {
@@ -56,6 +63,23 @@ impl WatchedTree {
             before: Before::Absent,
         })
     }
+
+    /// The git directories that `files` has now and that were not there at the start: submodules and linked worktrees.
+    pub fn new_repositories(&self, files: &dyn Files) -> Vec<Watched> {
+        if self.repositories.is_empty() {
+            return Vec::new();
+        }
+        let watched = |path, before| Watched { path, obeyed_by: "git", before };
+        match repositories(&self.path, files) {
+            Ok(found) => {
+                let known: HashSet<&PathBuf> = self.repositories.iter().collect();
+                let new = found.into_iter().filter(|path| !known.contains(path));
+                new.map(|path| watched(path, Before::Absent)).collect()
+            }
+            Err(PolicyError::Repositories { path, .. }) => vec![watched(path, Before::Present)],
+            Err(_) => Vec::new(),
+        }
+    }
 }
 
 /// What the table says of one writable tree.
@@ -71,8 +95,11 @@ pub(crate) struct Found {
 
 /// Looks for the table's files in the writable tree `root`, at the places where they are obeyed: at the root
 /// itself, in its git repository, and in that one's submodules and worktrees. It never walks the tree.
-pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
-    let tree = WatchedTree { path: root.to_owned(), present: Vec::new() };
+///
+/// # Errors
+/// As [`repositories`].
+pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError> {
+    let tree = WatchedTree { path: root.to_owned(), present: Vec::new(), repositories: Vec::new() };
     let mut found = Found { existing: Vec::new(), watched: Vec::new(), tree };
     let names: Option<Vec<OsString>> = files.names(root).map(|names| names.into_keys().collect());
     let names = names.as_deref();
@@ -99,13 +126,14 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Found {
         note(&mut found, root.join(".git"), "git", files);
     }
     if has_git || is_within_git {
-        for repository in repositories(root, files) {
+        found.tree.repositories = repositories(root, files)?;
+        for repository in found.tree.repositories.clone() {
             for (name, obeyed_by) in REPOSITORY {
                 note(&mut found, repository.join(name), obeyed_by, files);
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn first(name: &str) -> &str {
@@ -117,66 +145,6 @@ fn is_listed(names: Option<&[OsString]>, name: &str) -> bool {
     names.is_none_or(|names| names.iter().any(|listed| listed == name))
 }
 
-/// The git directories that git itself would use for the tree `root`: its own, and those of submodules and
-/// linked worktrees, which it keeps inside its own.
-fn repositories(root: &Path, files: &dyn Files) -> Vec<PathBuf> {
-    let own = root.ancestors().find(|path| path.ends_with(".git")).map(Path::to_owned);
-    let mut repositories = vec![own.unwrap_or_else(|| git_directory(root, files))];
-    if let Some(common) = linked_worktree(root, files) {
-        repositories.push(common);
-    }
-    for common in repositories.clone() {
-        let worktrees = common.join("worktrees");
-        repositories
-            .extend(files.names(&worktrees).into_iter().flatten().map(|(name, _)| worktrees.join(name)));
-        add_modules(&mut repositories, &common.join("modules"), MODULE_DEPTH, files);
-    }
-    repositories
-}
-
-/// A submodule's directory is named after its path, so it may be nested.
-fn add_modules(repositories: &mut Vec<PathBuf>, directory: &Path, depth: usize, files: &dyn Files) {
-    for (name, _) in files.names(directory).into_iter().flatten() {
-        let module = directory.join(name);
-        let is_directory = files.node(&module).is_ok_and(|node| node.kind == NodeKind::Directory);
-        if is_directory && files.node(&module.join("HEAD")).is_ok() {
-            if depth > 0 {
-                add_modules(repositories, &module.join("modules"), depth - 1, files);
-            }
-            repositories.push(module);
-        } else if is_directory && depth > 0 {
-            add_modules(repositories, &module, depth - 1, files);
-        }
-    }
-}
-
-/// `root/.git`, or what it points to when it is the file of a submodule or of a linked worktree.
-pub(crate) fn git_directory(root: &Path, files: &dyn Files) -> PathBuf {
-    let git = root.join(".git");
-    let pointer =
-        files.node(&git).is_ok_and(|node| node.kind == NodeKind::File).then(|| files.text(&git)).flatten();
-    match pointer.as_deref().and_then(|text| text.strip_prefix("gitdir:")) {
-        Some(target) => lexical(&root.join(target.trim())),
-        None => git,
-    }
-}
-
-/// The repository that `root` is a linked worktree of, if that repository says the same.
-///
-/// The file `root/.git` is the workspace's word and alone worth nothing: it may name any directory. The
-/// repository's own `worktrees/NAME/gitdir` has to point back (gitrepository-layout(5)), which somebody who
-/// can only write the workspace cannot arrange.
-pub(crate) fn linked_worktree(root: &Path, files: &dyn Files) -> Option<PathBuf> {
-    let own = git_directory(root, files);
-    let worktrees = own.parent().filter(|parent| parent.ends_with(".git/worktrees"))?;
-    let back = files.text(&own.join("gitdir"))?;
-    let points_back =
-        crate::paths::Resolved::find(&own.join(back.trim()), files).ok()?.path == root.join(".git");
-    let common = worktrees.parent().filter(|_| points_back)?;
-    let resolved = crate::paths::Resolved::find(common, files).ok()?;
-    (resolved.node?.kind == NodeKind::Directory).then_some(resolved.path)
-}
-
 /// If `root` is itself the beginning of `name` (a grant of `.vscode`, for `.vscode/tasks.json`): what remains, below it.
 fn places_from_within(root: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
     let borders = name.match_indices('/');
@@ -184,12 +152,7 @@ fn places_from_within(root: &Path, name: &'static str) -> impl Iterator<Item = P
 }
 
 fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn Files) {
-    match files.node(&path).map(|node| node.kind) {
-        Ok(NodeKind::Symlink) => {
-            let before = files.link_target(&path).map_or(Before::Absent, Before::Link);
-            found.watched.push(Watched { path: path.clone(), obeyed_by, before });
-            found.existing.push((path, obeyed_by));
-        }
+    match files.node(&path) {
         // `git worktree remove` takes the whole directory away.
         Ok(_) if is_pointer_of_worktree(&path) => {
             found.watched.push(Watched { path, obeyed_by, before: Before::Present });
@@ -197,27 +160,6 @@ fn note(found: &mut Found, path: PathBuf, obeyed_by: &'static str, files: &dyn F
         Ok(_) => found.existing.push((path, obeyed_by)),
         Err(_) => found.watched.push(Watched { path, obeyed_by, before: Before::Absent }),
     }
-}
-
-/// The files that every linked worktree has, gitrepository-layout(5).
-fn is_pointer_of_worktree(path: &Path) -> bool {
-    let in_worktree =
-        path.parent().and_then(Path::parent).is_some_and(|above| above.ends_with(".git/worktrees"));
-    in_worktree && (path.ends_with("gitdir") || path.ends_with("commondir"))
-}
-
-fn lexical(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 /// The rows for a project that has an entry of this name, as paths from the project's directory: what to look at when
@@ -235,8 +177,6 @@ pub fn obeyed_names(name: &OsStr) -> impl Iterator<Item = (PathBuf, &'static str
         .map(|(path, by)| (PathBuf::from(path), *by))
         .chain(repository)
 }
-
-const MODULE_DEPTH: usize = 3;
 
 /// Names below a writable tree, and who obeys them. The list is open-ended: what is not in it is not
 /// protected, and the documentation says so.
@@ -330,23 +270,13 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     ("zerobox.toml", "zerobox"),
 ];
 
-/// Names in a git directory that make git run a program, or that point it to another configuration.
-pub(crate) const REPOSITORY: &[(&str, &str)] = &[
-    ("hooks", "git"),
-    ("config", "git"),
-    ("config.worktree", "git"),
-    ("commondir", "git"),
-    ("gitdir", "git"),
-    ("info/attributes", "git"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::paths::fake::FakeFiles;
 
     fn existing(root: &str, entries: &[&str]) -> Vec<String> {
-        let found = find(Path::new(root), &FakeFiles::new(entries));
+        let found = find(Path::new(root), &FakeFiles::new(entries)).unwrap();
         found.existing.into_iter().map(|(path, _)| path.display().to_string()).collect()
     }
 
@@ -354,7 +284,7 @@ mod tests {
     fn what_exists_is_protected_and_the_rest_is_watched() {
         let entries = ["/p/.git/HEAD", "/p/.git/config", "/p/.git/hooks/", "/p/.envrc"];
         assert_eq!(existing("/p", &entries), ["/p/.envrc", "/p/.git/hooks", "/p/.git/config"]);
-        let found = find(Path::new("/p"), &FakeFiles::new(&entries));
+        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).unwrap();
         assert!(found.watched.iter().any(|watched| watched.path == Path::new("/p/.git/commondir")));
         let later = FakeFiles::new(&["/p/.git/config", "/p/.envrc", "/p/.mcp.json"]);
         let exists = |path: &Path| later.node(path).is_ok();
@@ -378,7 +308,7 @@ mod tests {
         ];
         let found = existing("/p", &entries);
         assert!(found.contains(&"/p/.git/modules/lib/a/config".to_owned()), "{found:?}");
-        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).watched;
+        let found = find(Path::new("/p"), &FakeFiles::new(&entries)).unwrap().watched;
         let gitdir = found.iter().find(|watched| watched.path == Path::new("/p/.git/worktrees/w/gitdir"));
         assert_eq!(gitdir.unwrap().before, Before::Present);
     }

@@ -47,6 +47,12 @@ pub trait Files {
     /// for a few of them is cheaper than listing, or if the directory cannot be read.
     fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>>;
 
+    /// All names in a directory with their types; none if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too large to be.
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>>;
+
     /// The first bytes of a small text file; `None` if it cannot be read.
     fn text(&self, path: &Path) -> Option<String>;
 }

@@ -1,13 +1,15 @@
 //! After a run: which files that others will run have appeared?
 
+use crate::host::RealFiles;
 use rustix::fs::Timespec;
 use rustix::time::ClockId;
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use zerobox_policy::{Access, Before, Effect, Policy, RuleSource, Watched, is_within};
+use zerobox_policy::{Access, Before, Effect, Policy, RuleSource, Watched, WatchedTree, is_within};
 
 /// The moment a run began, on the clock that the kernel stamps files with.
 #[derive(Debug, Clone, Copy)]
@@ -23,28 +25,40 @@ impl Start {
 
     /// Whether the file at `path` has been written since.
     fn is_before(self, path: &Path) -> bool {
+        std::fs::symlink_metadata(path).is_ok_and(|metadata| self.is_before_change(&metadata))
+    }
+
+    fn is_before_change(self, metadata: &Metadata) -> bool {
+        (metadata.ctime(), metadata.ctime_nsec()) >= (self.stamp.tv_sec, self.stamp.tv_nsec)
+    }
+
+    /// Whether the directory at `path` has been moved since. A new entry changes both of its times, a new name only one.
+    fn is_before_move(self, path: &Path) -> bool {
         std::fs::symlink_metadata(path).is_ok_and(|metadata| {
-            (metadata.ctime(), metadata.ctime_nsec()) >= (self.stamp.tv_sec, self.stamp.tv_nsec)
+            let is_same =
+                (metadata.ctime(), metadata.ctime_nsec()) == (metadata.mtime(), metadata.mtime_nsec());
+            metadata.is_dir() && !is_same && self.is_before_change(&metadata)
         })
     }
 }
 
 /// What has been written of what is watched, and what a look around the writable trees finds.
 pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
-    let exists = |path: &Path| std::fs::symlink_metadata(path).is_ok();
     let has_changed = |watched: &&Watched| match &watched.before {
         Before::Link(target) => std::fs::read_link(&watched.path).ok().as_ref() != Some(target),
-        Before::Present => start.is_before(&watched.path),
+        Before::Present | Before::Linked => start.is_before(&watched.path),
         Before::Absent => exists(&watched.path),
     };
     let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
     for tree in &policy.watched_trees {
         found.extend(tree.appeared(list(&tree.path).as_deref(), &exists));
+        found.extend(tree.new_repositories(&RealFiles::new()));
     }
-    let trees = policy.watched_trees.iter().map(|tree| tree.path.clone()).collect();
-    found.extend(look_around(trees, start));
+    found.extend(look_around(&policy.watched_trees, start));
     found.retain(|watched| {
-        policy.granted(&watched.path) == Some(Access::Write) && !is_named(&watched.path, policy)
+        let is_open =
+            policy.granted(&watched.path) == Some(Access::Write) || watched.before == Before::Linked;
+        is_open && !is_named(&watched.path, policy)
     });
     // The first line about a path stands; a repository that is reported as a whole needs none for each of its files.
     let mut reported: Vec<Watched> = Vec::new();
@@ -71,21 +85,28 @@ fn list(directory: &Path) -> Option<Vec<OsString>> {
 
 /// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
 /// that the run took: a large tree is looked at in part, and a short run is not made longer.
-fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
+fn look_around(trees: &[WatchedTree], start: Start) -> Vec<Watched> {
     let budget = (start.instant.elapsed() / 50).max(Duration::from_micros(200));
     let until = Instant::now() + budget;
     let mut found = Vec::new();
-    while let Some(directory) = trees.pop_front() {
+    let mut directories: VecDeque<_> = trees.iter().map(|tree| (tree.path.clone(), false)).collect();
+    while let Some((directory, is_moved)) = directories.pop_front() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // What is in a directory that was moved has kept its times.
+            let is_moved = is_moved || is_directory && start.is_before_move(&entry.path());
             for (path, obeyed_by) in zerobox_policy::obeyed_names(&name) {
                 let path = directory.join(path);
-                if start.is_before(&path) {
+                let mut between = path.ancestors().skip(1).take_while(|above| *above != entry.path());
+                let is_new = start.is_before(&path)
+                    || exists(&path) && (is_moved || between.any(|above| start.is_before_move(above)));
+                if is_new {
                     found.push(Watched { path, obeyed_by, before: Before::Present });
                 }
             }
-            if name != ".git" && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                trees.push_back(entry.path());
+            if name != ".git" && is_directory {
+                directories.push_back((entry.path(), is_moved));
             }
         }
         if Instant::now() > until {
@@ -93,6 +114,10 @@ fn look_around(mut trees: VecDeque<PathBuf>, start: Start) -> Vec<Watched> {
         }
     }
     found
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Whether the caller has said that this very file may be written.

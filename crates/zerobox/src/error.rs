@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 use zerobox_linux::{PlanError, SpawnError};
-use zerobox_policy::PolicyError;
+use zerobox_policy::{PolicyError, quote};
 
 /// Why a command was not run. Whenever one is returned, nothing of the command has been executed.
 #[derive(Debug, Error)]
@@ -38,7 +38,9 @@ impl Error {
             Self::Policy(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Spawn(error) => error.hint(),
-            Self::Hidden { path, .. } => Some(format!("allow it with `--allow-read={}`", path.display())),
+            Self::Hidden { path, .. } => {
+                Some(format!("allow it with `{}`", quote::flag("--allow-read", [path])))
+            }
             Self::NotExecutable { .. } => Some("`chmod +x` it, or name the program that runs it".to_owned()),
             Self::Events { .. } => Some("name a file, or a descriptor as `fd:3` and open it: `3> FILE`".to_owned()),
             Self::Publish { .. } => Some("let the kernel choose a port: `--publish=0:PORT`".to_owned()),

@@ -29,7 +29,7 @@ impl Host {
         let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
         let home = home.filter(|path| path.is_absolute()).or_else(home_of_user);
         let cwd = std::env::current_dir().map_err(Error::CurrentDirectory)?;
-        Ok(Self { cwd, env, home, files: RealFiles { seen: RefCell::new(PathMap::with_capacity(256)) } })
+        Ok(Self { cwd, env, home, files: RealFiles::new() })
     }
 
     /// What a policy is resolved against.
@@ -54,9 +54,16 @@ fn home_of_user() -> Option<PathBuf> {
     row.nth(5).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// The file system, each name as it was when it was first looked at.
 #[derive(Debug)]
-struct RealFiles {
+pub(crate) struct RealFiles {
     seen: RefCell<PathMap<Result<Node, i32>>>,
+}
+
+impl RealFiles {
+    pub(crate) fn new() -> Self {
+        Self { seen: RefCell::new(PathMap::with_capacity(256)) }
+    }
 }
 
 impl Files for RealFiles {
@@ -86,20 +93,32 @@ impl Files for RealFiles {
 
     fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
         let entries = std::fs::read_dir(directory).ok()?;
-        let kind = |kind: std::fs::FileType| match kind {
-            kind if kind.is_file() => NodeKind::File,
-            kind if kind.is_dir() => NodeKind::Directory,
-            kind if kind.is_symlink() => NodeKind::Symlink,
-            _ => NodeKind::Special,
-        };
         let mut names = HashMap::with_capacity(256);
         for entry in entries.flatten() {
-            names.insert(entry.file_name(), entry.file_type().ok().map(kind));
+            names.insert(entry.file_name(), entry.file_type().ok().map(kind_of));
             if names.len() > MAX_NAMES {
                 return None;
             }
         }
         Some(names)
+    }
+
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
+        let entries = match std::fs::read_dir(directory) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            names.push((entry.file_name(), kind_of(entry.file_type()?)));
+            if names.len() > MAX_ENTRIES {
+                return Err(io::Error::other("it has too many entries"));
+            }
+        }
+        Ok(names)
     }
 
     fn text(&self, path: &Path) -> Option<String> {
@@ -115,7 +134,18 @@ impl Files for RealFiles {
     }
 }
 
+fn kind_of(kind: std::fs::FileType) -> NodeKind {
+    match kind {
+        kind if kind.is_file() => NodeKind::File,
+        kind if kind.is_dir() => NodeKind::Directory,
+        kind if kind.is_symlink() => NodeKind::Symlink,
+        _ => NodeKind::Special,
+    }
+}
+
 /// Listing as many names takes as long as looking for all those that a policy is interested in.
 const MAX_NAMES: usize = 512;
+/// A directory that git keeps has never as many.
+const MAX_ENTRIES: usize = 1 << 16;
 /// The files that a policy reads hold one path.
 const MAX_TEXT: u64 = 8 << 10;

@@ -3,10 +3,9 @@
 use crate::changes::short;
 use crate::events::Blocked;
 use serde::Serialize;
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
-use zerobox_policy::{Before, Limits, Note, Watched};
+use zerobox_policy::{Before, Limits, Note, Watched, quote};
 
 /// How a run went.
 #[derive(Debug, Clone, Serialize)]
@@ -86,9 +85,14 @@ impl Report {
             lines.push("ended for a system call of another architecture (a 32-bit program?)".to_owned());
         }
         if !self.dropped.is_empty() {
-            let (names, flags) = (list(&self.dropped, "~/", ", "), list(&self.dropped, "~/", ","));
-            lines.push(format!("dropped with the private home: {names}"));
-            lines.push(format!("hint: keep with `--allow-write={flags}` (the path must exist)"));
+            let listed = || self.dropped.iter().take(LISTED);
+            let mut names: Vec<_> = listed().map(|name| format!("~/{}", quote::word(name))).collect();
+            if self.dropped.len() > LISTED {
+                names.push(format!("{} more", self.dropped.len() - LISTED));
+            }
+            lines.push(format!("dropped with the private home: {}", names.join(", ")));
+            let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
+            lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
         for blocked in &self.blocked {
             let Blocked { what, reason, count, .. } = blocked;
@@ -113,18 +117,6 @@ impl Report {
         }
         lines
     }
-}
-
-fn list(names: &[PathBuf], prefix: &str, separator: &str) -> String {
-    let mut text = String::new();
-    for name in names.iter().take(LISTED) {
-        let separator = if text.is_empty() { "" } else { separator };
-        let _ = write!(text, "{separator}{prefix}{}", name.display());
-    }
-    if names.len() > LISTED && separator != "," {
-        let _ = write!(text, " and {} more", names.len() - LISTED);
-    }
-    text
 }
 
 const LISTED: usize = 5;

@@ -45,7 +45,7 @@ impl Session {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
                 let wants_cgroup = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
-                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup))?)
+                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup, &policy.keep_fds))?)
             }
             Confinement::None(_) => None,
         };
@@ -146,6 +146,10 @@ impl Run {
         let outcome = match ending {
             _ if self.torn => Outcome::Torn,
             _ if self.timed_out => Outcome::TimedOut,
+            // Init ended the run while we were stopped.
+            Ending::Signalled(SIGKILL) if self.deadline.is_some_and(|end| end <= Instant::now()) => {
+                Outcome::TimedOut
+            }
             Ending::Exited(code) => Outcome::Exited(code),
             Ending::Signalled(signal) => Outcome::Signalled(signal),
         };
@@ -167,4 +171,5 @@ fn explain(error: SpawnError, program: &std::path::Path, host: &Host) -> Error {
 
 /// How long a command has to end itself after a time-out.
 const GRACE: Duration = Duration::from_secs(2);
+const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;

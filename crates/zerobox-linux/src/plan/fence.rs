@@ -27,8 +27,8 @@ pub enum Rights {
     Read,
     /// Everything but making devices.
     Write,
-    /// Read and write, make nothing.
-    Change,
+    /// Read and list, execute nothing.
+    Look,
     /// Read, write and control.
     Device,
     /// Connect to a socket.
@@ -48,7 +48,7 @@ impl Rights {
             Self::List => READ_DIR,
             Self::Read => EXECUTE | READ_FILE | READ_DIR,
             Self::Write => EXECUTE | READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | CHANGE_DIR,
-            Self::Change => READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE,
+            Self::Look => READ_FILE | READ_DIR,
             Self::Device => READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV,
             Self::Connect => RESOLVE_UNIX,
             Self::StreamRead => READ_FILE,
@@ -87,7 +87,9 @@ pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u3
     if !view.absent.iter().any(|path| denied(path)) {
         rules.push(directory("/", Rights::List));
     }
-    rules.push(directory("/proc", Rights::Change));
+    // What can be written in `/proc` acts on more than its process: `autogroup` on the caller's session, and as root the files
+    // of init.
+    rules.push(directory("/proc", Rights::Look));
     rules.push(directory("/dev", Rights::Device));
     for scratch in &policy.scratch {
         rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
@@ -147,7 +149,7 @@ pub(super) const OLDEST_ABI: u32 = 3;
 /// Scopes for signals and abstract sockets.
 pub(super) const SCOPED_ABI: u32 = 6;
 /// The right to resolve a socket's path.
-pub(super) const SOCKET_ABI: u32 = 9;
+pub(crate) const SOCKET_ABI: u32 = 9;
 
 const EXECUTE: u64 = 1 << 0;
 const WRITE_FILE: u64 = 1 << 1;

@@ -2,6 +2,7 @@
 
 use crate::facts::HostFacts;
 use crate::plan::NetworkPlan;
+use rustix::fs::{Access as Permission, AtFlags, CWD, accessat};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -167,8 +168,10 @@ impl View {
             None => {
                 let is_ours = matches!(self.above(path), Some((_, Region::Scratch(_) | Region::Processes)));
                 let is_unseen = around.is_none() && (!is_ours || rule.is_cut_out());
-                // Without the rights to read a file, nobody needs to hide it.
-                let is_unreadable = rule.is_cut_out() && in_etc && facts.user.0 != 0;
+                // What Landlock grants to nobody, or the file's mode not to this user, nobody needs to hide.
+                let is_granted = policy.files.covering(path).any(|rule| rule.effect == Effect::Allow);
+                let is_unreadable =
+                    rule.is_cut_out() && in_etc && facts.user.0 != 0 && !(is_granted && may_enter(path));
                 match rule.state {
                     _ if is_unseen || is_unreadable => None,
                     PathState::Absent if around.is_some() => {
@@ -228,6 +231,13 @@ impl View {
         }
         builder.mounts
     }
+}
+
+/// Whether the caller may read the file or directory at `path`, or something in it.
+fn may_enter(path: &Path) -> bool {
+    [Permission::READ_OK, Permission::EXEC_OK]
+        .into_iter()
+        .any(|permission| accessat(CWD, path, permission, AtFlags::EACCESS).is_ok())
 }
 
 /// `/etc` is shown if any name in it is granted.
@@ -344,7 +354,7 @@ impl Builder<'_> {
 
     fn proc_of_root(&mut self, path: &Path, facts: &HostFacts) {
         if facts.proc_private.iter().any(|private| private == path) {
-            let origin = "default: as for every other user".to_owned();
+            let origin = "default: not for the command".to_owned();
             self.mounts.push(Mount::Cover { path: path.to_owned(), directory: path.is_dir(), origin });
         } else {
             self.mounts.push(Mount::Freeze { path: path.to_owned() });

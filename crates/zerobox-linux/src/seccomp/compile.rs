@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn the_program_says_what_the_table_says() {
-        for options in [Options::default(), Options { mediate_sockets: true, fix_affinity: true }] {
+        for options in
+            [Options::default(), Options { mediate_sockets: true, fix_affinity: true, spare_group: true }]
+        {
             let entries = entries(options);
             assert!(
                 entries.windows(2).all(|pair| pair[0].number < pair[1].number),

@@ -59,10 +59,13 @@ pub struct Entry {
 /// What a run needs of the filter beyond the fixed rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Options {
-    /// Unix sockets are mediated, because Landlock of this kernel cannot hold them (before ABI 9).
+    /// Connections are mediated, because Landlock of this kernel cannot hold Unix sockets (before ABI 9), or because the
+    /// command inherits a socket of the host's network.
     pub mediate_sockets: bool,
     /// The processors were chosen by affinity, which the command may then not change.
     pub fix_affinity: bool,
+    /// Landlock of this kernel does not keep signals inside (before ABI 6), and the caller is in the command's process group.
+    pub spare_group: bool,
 }
 
 /// The rows that apply with `options`.
@@ -73,6 +76,9 @@ pub fn entries(options: Options) -> Vec<Entry> {
     entries.extend_from_slice(if options.mediate_sockets { MEDIATED_SOCKETS } else { SOCKETS });
     if options.fix_affinity {
         entries.extend_from_slice(AFFINITY);
+    }
+    if options.spare_group {
+        entries.extend_from_slice(GROUP);
     }
     entries.sort_by_key(|entry| entry.number);
     entries
@@ -137,9 +143,9 @@ mod numbers {
         SYS_fsmount as fsmount, SYS_fsopen as fsopen, SYS_fspick as fspick, SYS_init_module as init_module,
         SYS_io_uring_enter as io_uring_enter, SYS_io_uring_register as io_uring_register,
         SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_ioprio_set as ioprio_set,
-        SYS_kexec_load as kexec_load, SYS_keyctl as keyctl, SYS_lookup_dcookie as lookup_dcookie,
-        SYS_mknodat as mknodat, SYS_mount as mount, SYS_mount_setattr as mount_setattr,
-        SYS_move_mount as move_mount, SYS_nfsservctl as nfsservctl,
+        SYS_kexec_load as kexec_load, SYS_keyctl as keyctl, SYS_kill as kill,
+        SYS_lookup_dcookie as lookup_dcookie, SYS_mknodat as mknodat, SYS_mount as mount,
+        SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount, SYS_nfsservctl as nfsservctl,
         SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree, SYS_openat as openat,
         SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root,
         SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
@@ -282,6 +288,11 @@ const MEDIATED_SOCKETS: &[Entry] = rows! {
 
 const AFFINITY: &[Entry] = rows! {
     sched_setaffinity DENY, "the processors are the limit of this run";
+};
+
+/// Only the number 0 names the group: its own number means nothing inside.
+const GROUP: &[Entry] = rows! {
+    kill &[fail(&[is(0, 0)], EPERM)], "the process group is the caller's too";
 };
 
 const AF_UNIX: u32 = libc::AF_UNIX as u32;

@@ -6,11 +6,11 @@ use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
 use crate::origin::Origin;
 use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
-use crate::protected::{self, Watched, WatchedTree};
+use crate::protected::{self, Before, Watched, WatchedTree};
 use crate::request::{PathList, Request};
 use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::is_within;
-use crate::{system, toolchains};
+use crate::{quote, repositories, system, toolchains};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,9 @@ pub(super) struct Denied {
 pub(super) struct Resolver<'a> {
     pub(super) surroundings: &'a Surroundings<'a>,
     pub(super) home: Option<PathBuf>,
-    /// The directory to run in, unless the home directory is in it.
-    pub(super) workspace: Option<PathBuf>,
+    /// Trees whose links may have been made by a command of an earlier run: the directory to run in, unless the home
+    /// directory is in it, and what is granted to be written.
+    workspaces: Vec<PathBuf>,
     pub(super) rules: Vec<FileRule>,
     pub(super) denied: Vec<Denied>,
     pub(super) links: BTreeSet<Link>,
@@ -49,7 +50,7 @@ impl<'a> Resolver<'a> {
         Ok(Self {
             surroundings,
             home,
-            workspace: None,
+            workspaces: Vec::new(),
             links,
             rules: Vec::new(),
             denied: Vec::new(),
@@ -57,6 +58,18 @@ impl<'a> Resolver<'a> {
             watched_trees: Vec::new(),
             notes: Vec::new(),
         })
+    }
+
+    /// Learns which trees will be writable. What is wrong with them is for the grants to say.
+    pub(super) fn find_workspaces(&mut self, request: &Request) {
+        let shared = TEMPORARY.iter().filter(|_| request.share_tmp).map(OsString::from);
+        let listed = request.allow_write.iter().flat_map(|list| match list {
+            PathList::All => vec![OsString::from("/")],
+            PathList::Listed(text) => [split_list(text), vec![text.clone()]].concat(),
+        });
+        let paths = listed.chain(shared).map(|text| self.spec(&text).path);
+        let found = paths.filter_map(|path| Resolved::find(&path, self.surroundings.files).ok());
+        self.workspaces = found.filter(|found| found.node.is_some()).map(|found| found.path).collect();
     }
 
     pub(super) fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
@@ -68,9 +81,13 @@ impl<'a> Resolver<'a> {
         if found.node.as_ref().is_none_or(|node| node.kind != NodeKind::Directory) {
             return Err(PolicyError::CwdNotADirectory { path });
         }
+        if let Some(link) = self.link_out(&found) {
+            return Err(PolicyError::LinkLeadsOut { flag: "--cwd", path, link, target: found.path });
+        }
         self.links.extend(found.links);
         let holds_home = self.home.as_ref().is_some_and(|home| home.starts_with(&found.path));
-        self.workspace = Some(found.path.clone()).filter(|path| !holds_home && path.parent().is_some());
+        self.workspaces
+            .extend(Some(found.path.clone()).filter(|path| !holds_home && path.parent().is_some()));
         Ok(found.path)
     }
 
@@ -123,7 +140,7 @@ impl<'a> Resolver<'a> {
 
     fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
         if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
-            let hint = format!("allow it with `--allow-read={}`", cwd.display());
+            let hint = format!("allow it with `{}`", quote::flag("--allow-read", [cwd]));
             let what =
                 if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
             self.notes.push(Note {
@@ -139,18 +156,20 @@ impl<'a> Resolver<'a> {
             return Ok(());
         }
         self.grant_default(cwd, Access::Read, &Origin::default_policy("current directory"))?;
-        if let Some(repository) = protected::linked_worktree(cwd, self.surroundings.files) {
+        if let Some(repository) = repositories::linked_worktree(cwd, self.surroundings.files) {
             let origin = Origin::default_policy("repository of this worktree");
             self.grant_default(&repository, Access::Read, &origin)?;
         }
         Ok(())
     }
 
-    /// A link in the current directory that leads to somewhere else. The directory is the workspace, and what is in it may
-    /// have been put there by a command of an earlier run, or by whoever made the repository.
+    /// A link in a workspace that leads out of it. It may have been put there by a command of an earlier run, or by
+    /// whoever made the repository.
     fn link_out(&self, found: &Resolved) -> Option<PathBuf> {
-        let workspace = self.workspace.as_ref().filter(|workspace| !is_within(&found.path, workspace))?;
-        found.links.iter().map(|link| &link.path).find(|link| is_within(link, workspace)).cloned()
+        let left = |workspace: &&PathBuf| !is_within(&found.path, workspace);
+        let left: Vec<_> = self.workspaces.iter().filter(left).collect();
+        let mut links = found.links.iter().map(|link| &link.path);
+        links.find(|link| left.iter().any(|workspace| is_within(link, workspace))).cloned()
     }
 
     /// Grants what exists; a system directory that this machine does not have is no rule.
@@ -264,7 +283,7 @@ impl<'a> Resolver<'a> {
         self.links.extend(found.links.iter().cloned());
         self.push(&found, Effect::Allow, access, RuleSource::User, origin.clone());
         if access == Access::Write
-            && let Some(repository) = protected::linked_worktree(&found.path, self.surroundings.files)
+            && let Some(repository) = repositories::linked_worktree(&found.path, self.surroundings.files)
         {
             let repository = Resolved::find(&repository, self.surroundings.files)?;
             self.push(&repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
@@ -301,22 +320,58 @@ impl<'a> Resolver<'a> {
     }
 
     /// Files that others will run stay unchanged in every tree that the caller made writable.
-    pub(super) fn protect(&mut self) {
+    pub(super) fn protect(&mut self) -> Result<(), PolicyError> {
         let is_tree = |rule: &&FileRule| {
             rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
         };
         let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
         for tree in trees {
-            let found = protected::find(&tree, self.surroundings.files);
+            let found = protected::find(&tree, self.surroundings.files)?;
             for (path, obeyed_by) in found.existing {
-                let Ok(resolved) = Resolved::find(&path, self.surroundings.files) else { continue };
-                if resolved.node.is_some() {
-                    let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
-                    self.push(&resolved, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
-                }
+                self.protect_file(&path, obeyed_by);
             }
             self.watched.extend(found.watched);
             self.watched_trees.push(found.tree);
+        }
+        Ok(())
+    }
+
+    /// Protects a file or a directory, and what the links in it lead to. Links themselves cannot be held.
+    fn protect_file(&mut self, path: &Path, obeyed_by: &'static str) {
+        let files = self.surroundings.files;
+        let Some(found) = self.protect_target(path, obeyed_by) else { return };
+        let is_directory = found.node.is_some_and(|node| node.kind == NodeKind::Directory);
+        let entries = Some(&found.path).filter(|_| is_directory).and_then(|path| files.names(path));
+        for (name, kind) in entries.into_iter().flatten() {
+            let path = found.path.join(name);
+            match kind {
+                Some(NodeKind::File) => self.watch_linked(&path, obeyed_by),
+                Some(NodeKind::Symlink) => _ = self.protect_target(&path, obeyed_by),
+                _ => {}
+            }
+        }
+    }
+
+    fn protect_target(&mut self, path: &Path, obeyed_by: &'static str) -> Option<Resolved> {
+        let found = Resolved::find(path, self.surroundings.files).ok()?;
+        for Link { path, target } in found.links.clone() {
+            self.watched.push(Watched { path, obeyed_by, before: Before::Link(target) });
+        }
+        if found.node.is_some() {
+            let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
+            self.push(&found, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
+            self.watch_linked(&found.path, obeyed_by);
+        } else {
+            self.watched.push(Watched { path: found.path.clone(), obeyed_by, before: Before::Absent });
+        }
+        Some(found)
+    }
+
+    /// A mount holds one name of a file. Where another one is nobody knows.
+    fn watch_linked(&mut self, path: &Path, obeyed_by: &'static str) {
+        let node = self.surroundings.files.node(path);
+        if node.is_ok_and(|node| node.kind == NodeKind::File && node.links > 1) {
+            self.watched.push(Watched { path: path.to_owned(), obeyed_by, before: Before::Linked });
         }
     }
 
@@ -327,6 +382,14 @@ impl<'a> Resolver<'a> {
             let Some((spec, found)) = self.look_up(flag, &item)? else { continue };
             match found.node.as_ref().map(|node| node.kind) {
                 Some(NodeKind::Socket) => {
+                    if let Some(link) = self.link_out(&found) {
+                        return Err(PolicyError::LinkLeadsOut {
+                            flag,
+                            path: spec.path,
+                            link,
+                            target: found.path,
+                        });
+                    }
                     self.links.extend(found.links);
                     sockets.push(SocketGrant { path: found.path, origin: Origin::flag(flag, Some(&item)) });
                 }

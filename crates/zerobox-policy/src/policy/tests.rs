@@ -84,6 +84,25 @@ fn a_link_in_the_workspace_grants_nothing_outside() {
 }
 
 #[test]
+fn a_link_in_any_writable_tree_grants_nothing_outside() {
+    let files = ["/usr/bin/", "/w/out -> /home/u/.ssh", "/w/in -> d", "/w/d/", "/tmp/out -> /home/u/.ssh"];
+    let files = FakeFiles::new(&[&files[..], &["/home/u/.ssh/id", "/home/u/p/", "/var/tmp/"]].concat());
+    let (cwd, home) = (Path::new("/home/u/p"), Some(Path::new("/home/u")));
+    let surroundings = Surroundings { cwd, env: &[], home, memory: 1 << 40, files: &files };
+    let resolve = |read: &str, write: &str, share_tmp| {
+        let (allow_read, allow_write) = (listed(read), listed(write));
+        let command = vec!["true".into()];
+        let request = Request { command, allow_read, allow_write, share_tmp, ..Request::default() };
+        Policy::resolve(&request, &surroundings)
+    };
+    assert!(matches!(resolve("/w/out", "/w", false), Err(PolicyError::LinkLeadsOut { .. })));
+    assert!(matches!(resolve("", "/w,/w/out", false), Err(PolicyError::LinkLeadsOut { .. })));
+    assert!(matches!(resolve("/tmp/out", "", true), Err(PolicyError::LinkLeadsOut { .. })));
+    assert!(resolve("/w/out", "", false).is_ok(), "nothing says that a command could have made the link");
+    assert!(resolve("/w/in", "/w", false).is_ok());
+}
+
+#[test]
 fn links_are_judged_at_their_end() {
     let policy = resolve(|request| request.allow_write = listed("/home/u/l")).unwrap();
     assert_eq!(granted(&policy, "/home/u/p/src"), Some(Access::Write));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use zerobox_policy::{Effect, Event, HostName, HostPattern, NetRule, Network, Origin, Pin};
+use zerobox_policy::{Effect, Event, HostPattern, NetRule, Network, Origin, Pin};
 use zerobox_proxy::{GATEWAY, Proxy, Setup, Sockets};
 
 pub struct Sandbox {
@@ -33,7 +33,18 @@ pub fn sandbox(rules: &[&str]) -> Sandbox {
 }
 
 pub fn sandbox_with(rules: &[&str], options: Options) -> Sandbox {
-    let mut pins = Vec::new();
+    let mut network = self::rules(rules);
+    for rule in network.rules.iter() {
+        if let (HostPattern::Name(name), Some(port)) = (&rule.host, rule.port) {
+            let (address, origin) = (Ipv4Addr::LOCALHOST.into(), rule.origin.clone());
+            network.pins.push(Pin { name: name.clone(), port, address, origin });
+        }
+    }
+    start(network, options)
+}
+
+/// A policy of these rules, without pins.
+pub fn rules(rules: &[&str]) -> Network {
     let parsed = rules.iter().map(|text| {
         let (effect, rule) = match text.strip_prefix('!') {
             Some(rule) => (Effect::Deny, rule),
@@ -44,14 +55,9 @@ pub fn sandbox_with(rules: &[&str], options: Options) -> Sandbox {
             _ => (rule, None),
         };
         let host = HostPattern::parse(host).unwrap();
-        let origin = || Origin::flag("--allow-net", Some(rule.as_ref()));
-        if let (HostPattern::Name(name), Some(port)) = (&host, port) {
-            pins.push(Pin { name: name.clone(), port, address: Ipv4Addr::LOCALHOST.into(), origin: origin() });
-        }
-        NetRule { effect, transport: None, host, port, origin: origin() }
+        NetRule { effect, transport: None, host, port, origin: Origin::flag("--allow-net", Some(rule.as_ref())) }
     });
-    let rules = parsed.collect();
-    start(Network::new(rules, pins, Vec::new()), options)
+    Network::new(parsed.collect(), Vec::new(), Vec::new())
 }
 
 pub fn start(network: Network, options: Options) -> Sandbox {

@@ -1,11 +1,11 @@
 //! `--dry-run`: the policy and the plan, printed from the structures that are enforced.
 
 use super::text::visible;
-use std::fmt::Write;
+use std::fmt;
 use std::net::SocketAddr;
 use zerobox::Session;
 use zerobox_linux::Mount;
-use zerobox_policy::{Confinement, Effect, Network, NetworkMode, RuleSource};
+use zerobox_policy::{Confinement, Effect, Network, NetworkMode, RuleSource, quote};
 
 /// The plan for programs.
 pub(crate) fn json(session: &Session) -> String {
@@ -17,15 +17,27 @@ pub(crate) fn json(session: &Session) -> String {
 
 /// The plan for people.
 pub(crate) fn text(session: &Session) -> String {
-    let mut text = String::new();
+    let mut page = Page(String::new());
     // Writing to a string does not fail.
-    let _ = write_text(&mut text, session);
-    text.lines().map(|line| visible(line) + "\n").collect()
+    let _ = write_text(&mut page, session);
+    page.0
 }
 
-fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
+/// Lines of which each is one `writeln!`, whatever is in the names that it shows.
+struct Page(String);
+
+impl Page {
+    fn write_fmt(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
+        let line = line.to_string();
+        self.0.push_str(&visible(line.strip_suffix('\n').unwrap_or(&line)));
+        self.0.push('\n');
+        Ok(())
+    }
+}
+
+fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     let policy = &session.policy;
-    let words: Vec<_> = policy.command.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<_> = policy.command.iter().map(quote::word).collect();
     writeln!(out, "command      {}", words.join(" "))?;
     writeln!(out, "directory    {}", policy.cwd.display())?;
     if let Confinement::None(origin) = &policy.confinement {
@@ -46,7 +58,7 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
             let effect = format!("{:?}-{:?}", rule.effect, rule.access).to_lowercase();
             writeln!(out, "  {effect:<12} {}  ({})", rule.path.display(), rule.origin)?;
         }
-        heading(out, "reported if they appear (files that others will run)")?;
+        heading(out, "reported if they appear or change (files that others will run)")?;
         for watched in &policy.watched {
             writeln!(out, "  {}  ({})", watched.path.display(), watched.obeyed_by)?;
         }
@@ -96,7 +108,7 @@ fn write_text(out: &mut String, session: &Session) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {
+fn write_network(out: &mut Page, network: &Network) -> fmt::Result {
     match &network.mode {
         NetworkMode::None => writeln!(out, "  a loopback of its own, and nothing else  (default)")?,
         NetworkMode::Captured => {
@@ -119,11 +131,12 @@ fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {
     Ok(())
 }
 
-fn heading(out: &mut String, text: &str) -> std::fmt::Result {
-    writeln!(out, "\n{text}:")
+fn heading(out: &mut Page, text: &str) -> fmt::Result {
+    writeln!(out)?;
+    writeln!(out, "{text}:")
 }
 
-fn write_mount(out: &mut String, mount: &Mount) -> std::fmt::Result {
+fn write_mount(out: &mut Page, mount: &Mount) -> fmt::Result {
     let path = mount.path().display();
     match mount {
         Mount::Directory { .. } => writeln!(out, "  directory    {path}"),

@@ -1,6 +1,7 @@
 //! Lines for people.
 
 use std::io::Write;
+use zerobox_policy::quote::is_visible;
 
 /// Prints one line on standard error. Paths come from anybody, and a terminal obeys what it is sent (flatpak
 /// CVE-2023-28101).
@@ -19,16 +20,11 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn visible(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for character in line.chars() {
-        if character.is_control() || is_invisible(character) {
-            text.extend(character.escape_default());
-        } else {
+        if is_visible(character) {
             text.push(character);
+        } else {
+            text.extend(character.escape_default());
         }
     }
     text
-}
-
-/// Characters that change the direction of what follows them.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

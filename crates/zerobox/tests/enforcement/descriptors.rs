@@ -2,10 +2,15 @@
 
 use crate::case::{Case, Verdict, cases};
 use crate::fixture::{Fixture, LIMIT};
-use crate::outcome::{self, Outcome};
+use crate::outcome::{self, Outcome, Running};
+use rustix::net::{AddressFamily, SocketType};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::Command;
 
 pub const CASES: &[Case] = cases![
-    Everyone: descriptors_above_two_are_closed, keep_fd_keeps_one, a_kept_descriptor_cannot_be_reopened_for_writing,
+    Everyone: a_connected_socket_is_not_connected_anew, sockets_without_one_peer_are_refused, descriptors_above_two_are_closed, keep_fd_keeps_one, a_kept_descriptor_cannot_be_reopened_for_writing,
         stdin_cannot_be_reopened_for_writing, stdout_cannot_be_reopened_for_reading, a_directory_as_stdin_is_no_way_out,
         a_kept_directory_is_no_way_out, closed_standard_streams_stay_harmless, keep_fd_of_a_closed_descriptor;
 ];
@@ -132,5 +137,47 @@ fn keep_fd_of_a_closed_descriptor(f: &Fixture) -> Verdict {
     f.run(&["--keep-fd=77"], &["/bin/true"]).assert_refused(125, &["77"]);
     f.run(&["--keep-fd=x"], &["/bin/true"]).assert_refused(125, &["x"]);
     f.run(&["--keep-fd=-1"], &["/bin/true"]).assert_refused(125, &["-1"]);
+    Ok(())
+}
+
+/// A socket that was handed in is in the host's network, whatever namespace the command is in.
+fn a_connected_socket_is_not_connected_anew(f: &Fixture) -> Verdict {
+    let (peer, other) = (f.serve("tcp", "-"), f.serve("tcp", "-"));
+    let port: u16 = peer.port.parse().expect("a port");
+    let probe = f.path("project/probe");
+    let connected = || OwnedFd::from(TcpStream::connect(("127.0.0.1", port)).expect("the server listens"));
+    let with =
+        |mut command: Command| Running::start_with_input(&mut command, connected().into()).finish(LIMIT);
+    let attempt = [probe.as_str(), "reconnect", "0", &other.port];
+    with(f.zerobox(&[], &[&probe, "write-fd", "0"])).assert_stdout("ok\n");
+    assert_eq!(with(f.zerobox(&[], &attempt)).verdict(), "EACCES");
+    let mut kept = f.host_sh("exec \"$ZEROBOX\" --keep-fd=7 -- \"$PROBE\" reconnect 7 $0 7<&0 < /dev/null");
+    kept.arg(&other.port);
+    assert_eq!(with(kept).verdict(), "EACCES");
+    assert_eq!(other.contacts(), 0, "nobody got through from inside");
+    let mut bare = f.command(&probe);
+    bare.args(&attempt[1..]);
+    with(bare).assert_stdout("ok\n");
+    assert_eq!(other.contacts(), 1);
+    Ok(())
+}
+
+/// They send anywhere, accept anybody, or can be connected: none of that is for the command.
+fn sockets_without_one_peer_are_refused(f: &Fixture) -> Verdict {
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    datagrams.connect(datagrams.local_addr().expect("bound")).expect("our own");
+    let unconnected = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let listening = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (pair, _peer) = UnixDatagram::pair().expect("a pair");
+    for socket in [datagrams.into(), unconnected, listening.into(), pair.into()] {
+        let run = |fd: OwnedFd| {
+            Running::start_with_input(&mut f.zerobox(&[], &["/bin/true"]), fd.into()).finish(LIMIT)
+        };
+        run(socket).assert_refused_with_hint(125, &["descriptor 0", "socket"]);
+    }
+    let (stream, _peer) = UnixStream::pair().expect("a pair");
+    Running::start_with_input(&mut f.zerobox(&[], &["/bin/true"]), OwnedFd::from(stream).into())
+        .finish(LIMIT)
+        .assert_code(0);
     Ok(())
 }

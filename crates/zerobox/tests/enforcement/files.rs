@@ -1,15 +1,16 @@
 //! Files outside of the grants, and what read-only and writable grants allow.
 
-use crate::case::{Case, Verdict, cases};
+use crate::case::{Case, Skip, Verdict, cases};
 use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
+    Everyone: a_pipe_in_a_read_only_tree_is_not_writable, what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
-        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
-        a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed;
+        links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_planted_link_does_not_lead_a_grant_out, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
+        a_grant_of_everything_reads_outside, names_with_commas_and_spaces, one_directory_of_another_user_stays_closed,
+        credentials_of_package_managers_are_not_there;
     Root: system_directories_are_not_writable, secrets_of_etc_are_not_there, device_nodes_cannot_be_made, handles_of_files_do_not_open;
 ];
 
@@ -230,6 +231,28 @@ fn a_planted_link_does_not_redirect_a_write(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+/// A command of an earlier run leaves a link in a folder that it may write; the next run has a grant of that name.
+fn a_planted_link_does_not_lead_a_grant_out(f: &Fixture) -> Verdict {
+    f.mkdir("shared/real");
+    let (shared, planted, outside) = (f.path("shared"), f.path("shared/planted"), f.path("outside"));
+    let write = format!("--allow-write={shared}");
+    f.inside(&[&write], &["symlink", &outside, &planted]).assert_stdout("ok\n");
+    f.link("real", "shared/honest");
+    let (honest, cwd) = (format!("--allow-read={shared}/honest"), format!("--cwd={planted}"));
+    f.inside(&[&write, &honest], &["list", &format!("{shared}/honest")]).assert_stdout("ok\n");
+    let secret = format!("{planted}/secret.txt");
+    let (read, nested) = (format!("--allow-read={planted}"), format!("--allow-write={planted}/dir"));
+    for flag in [&read, &nested, &cwd] {
+        let outcome = f.inside(&[&write, flag], &["read", &secret]);
+        outcome.assert_code(125).assert_stderr_has("leads out");
+    }
+    f.inside(&[&write], &["read", &secret]).assert_stdout("ENOENT\n");
+    // Without the grant to write, the link is somebody's own.
+    f.inside(&[&read], &["read", &secret]).assert_stdout("ok\n");
+    f.outside(&["read", &secret]).assert_stdout("ok\n");
+    Ok(())
+}
+
 fn a_symlinked_project_works(f: &Fixture) -> Verdict {
     f.link("project", "alias");
     let mut command =
@@ -280,6 +303,31 @@ fn secrets_of_etc_are_not_there(f: &Fixture) -> Verdict {
         ],
         ..Pair::default()
     });
+    Ok(())
+}
+
+/// In a mount namespace of the test's own, whose `/etc/apt` anybody may read.
+fn credentials_of_package_managers_are_not_there(f: &Fixture) -> Verdict {
+    f.write("apt/sources.list", "sources\n");
+    f.write("apt/auth.conf", "credentials\n");
+    f.write("apt/auth.conf.d/more", "credentials\n");
+    let in_namespace = |command: &str| {
+        let mount = "mount --bind ../apt /etc/apt && exec unshare -U --map-user=1000 --map-group=1000";
+        let script = format!(r#"unshare -rm sh -c '{mount} "$@"' sh {command}"#);
+        crate::outcome::run(&mut f.host_sh(&script), crate::fixture::LIMIT)
+    };
+    let bare = in_namespace("cat /etc/apt/auth.conf /etc/apt/auth.conf.d/more");
+    if bare.code != Some(0) {
+        return Err(Skip::because("no mount namespaces of several levels"));
+    }
+    for account in ["", "--map-root-user"] {
+        let inside = |name: &str| in_namespace(&format!("{account} \"$ZEROBOX\" -- cat /etc/apt/{name}"));
+        inside("sources.list").assert_code(0).assert_stdout("sources\n");
+        for name in ["auth.conf", "auth.conf.d/more"] {
+            let outcome = inside(name);
+            assert!(outcome.code == Some(1) && outcome.stdout.is_empty(), "{name}\n{outcome}");
+        }
+    }
     Ok(())
 }
 
@@ -341,5 +389,18 @@ fn one_directory_of_another_user_stays_closed(f: &Fixture) -> Verdict {
     f.chmod("project/locked", 0o755);
     assert_eq!(outcome.verdict(), "EACCES", "\n{outcome}");
     f.inside(&["--allow-write=."], &["read", "locked/file.txt"]).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// A read-only mount does not keep a pipe from being written to: Landlock does.
+fn a_pipe_in_a_read_only_tree_is_not_writable(f: &Fixture) -> Verdict {
+    assert!(f.host_sh("mkfifo pipe").status().expect("sh").success());
+    let mut reader = f.host_sh("exec cat pipe pipe").spawn().expect("sh");
+    f.check(&Pair {
+        allowed: &[&["stat", "pipe"]],
+        forbidden: &[(&["open-write", "pipe"], "EACCES")],
+        ..Pair::default()
+    });
+    reader.kill().and_then(|()| reader.wait()).expect("our own child");
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const CASES: &[Case] = cases![
     User: a_fork_bomb_is_stopped, processes_outside_do_not_count, a_fork_bomb_of_orphans_is_stopped;
     Root: a_fork_bomb_of_root_is_stopped_or_refused;
-    Everyone: a_memory_bomb_is_stopped, a_memory_bomb_of_many_is_stopped_in_strict_mode, processor_time_is_held_or_told,
+    Everyone: memory_is_seen_wherever_it_is, memory_that_is_shared_counts_once, a_watch_that_cannot_see_ends_the_run, a_memory_bomb_is_stopped, a_memory_bomb_of_many_is_stopped_in_strict_mode, processor_time_is_held_or_told,
         the_time_limit_ends_everything, the_time_limit_ends_what_ignores_signals, a_command_in_time_is_not_touched,
         large_files_are_refused, many_descriptors_are_refused, scratch_is_bounded, scratch_is_bounded_as_a_whole,
         scratch_is_bounded_in_names, limits_cannot_be_raised;
@@ -178,5 +178,35 @@ fn limits_cannot_be_raised(f: &Fixture) -> Verdict {
 fn processes_outside_do_not_count(f: &Fixture) -> Verdict {
     let script = "for n in $(seq 60); do sleep 4 & done; \"$ZEROBOX\" --pids=20 -- \"$PROBE\" fork-bomb 8";
     outcome::run(&mut f.host_sh(script), LIMIT).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// A dead leader shows nothing of the memory of its other threads, and a file in memory is nobody's until it is mapped.
+fn memory_is_seen_wherever_it_is(f: &Fixture) -> Verdict {
+    let ways = ["own", "leaderless", "mapped", "segment", "memfd"];
+    let (little, much) =
+        (ways.map(|way| ["hold", way, "2", "8000000"]), ways.map(|way| ["hold", way, "4", "60000000"]));
+    f.check(&Pair {
+        flags: &["--memory=128M"],
+        allowed: &little.iter().map(<[_; 4]>::as_slice).collect::<Vec<_>>(),
+        forbidden: &much.iter().map(|hold| (hold.as_slice(), "ENOMEM|exit 137")).collect::<Vec<_>>(),
+    });
+    Ok(())
+}
+
+fn memory_that_is_shared_counts_once(f: &Fixture) -> Verdict {
+    f.inside(&["--memory=128M"], &["hold", "copied", "6", "60000000"]).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// Each connect that waits takes descriptors of init's, and without one it can look at nothing.
+fn a_watch_that_cannot_see_ends_the_run(f: &Fixture) -> Verdict {
+    let script = "ulimit -n 60; exec \"$ZEROBOX\" --memory=256M -- \"$PROBE\" unix-many-waiting /tmp/full $0";
+    let few = outcome::run(f.host_sh(script).arg("4"), LIMIT);
+    few.assert_stdout("4\n");
+    if few.stderr.contains("memory limit") {
+        let many = outcome::run(f.host_sh(script).arg("100"), LIMIT);
+        many.assert_code(137).assert_stdout("").assert_stderr_has("memory");
+    }
     Ok(())
 }

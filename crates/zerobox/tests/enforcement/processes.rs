@@ -7,7 +7,7 @@ use crate::pair::Pair;
 use std::time::Duration;
 
 pub const CASES: &[Case] = cases![
-    Everyone: signals_end_at_the_sandbox, a_signal_to_everybody_stays_inside, others_cannot_be_traced,
+    Everyone: the_callers_group_and_init_cannot_be_adjusted, signals_end_at_the_sandbox, a_signal_to_everybody_stays_inside, others_cannot_be_traced,
         memory_of_others_cannot_be_read, handles_of_others_cannot_be_taken, others_cannot_be_adjusted,
         own_children_can_be_traced, new_namespaces_are_refused, the_host_name_cannot_be_changed,
         every_capability_is_gone, capabilities_stay_gone_after_exec, core_files_are_not_written, the_init_reaps_orphans,
@@ -222,5 +222,18 @@ fn the_host_is_another_uts_and_ipc_namespace(f: &Fixture) -> Verdict {
         inside.assert_code(0);
         assert_ne!(inside.text(), bare.text(), "{kind} is the host's namespace");
     }
+    Ok(())
+}
+
+/// The command is in the process group of whoever started it, and init has the limits that it needs.
+fn the_callers_group_and_init_cannot_be_adjusted(f: &Fixture) -> Verdict {
+    f.check(&Pair {
+        allowed: &[&["setpriority", "0"], &["ioprio", "0"], &["prlimit", "0"]],
+        forbidden: &[(&["setpriority-group"], "EPERM"), (&["ioprio-group"], "EPERM")],
+        ..Pair::default()
+    });
+    let outcome = f.inside(&[], &["prlimit", "1"]);
+    assert_eq!(outcome.verdict(), "EPERM", "\n{outcome}");
+    f.outside(&["prlimit", &f.victim().pid]).assert_stdout("ok\n");
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::pair::Pair;
 use std::path::Path;
 
 pub const CASES: &[Case] = cases![
-    Everyone: proc_root_leads_nowhere_else, files_of_other_processes_are_not_there, the_init_shows_nothing,
+    Everyone: nothing_in_proc_is_writable, proc_root_leads_nowhere_else, files_of_other_processes_are_not_there, the_init_shows_nothing,
         the_init_is_small_before_the_command_starts,
         devices_are_the_harmless_ones, devices_of_the_host_are_not_there, a_grant_of_everything_has_no_special_files,
         settings_of_an_own_network_are_not_writable, proc_lists_only_the_inside, kernel_secrets_are_closed;
@@ -237,6 +237,7 @@ fn kernel_secrets_are_closed(f: &Fixture) -> Verdict {
     for file in [
         "/proc/kcore",
         "/proc/kmsg",
+        "/proc/keys",
         "/proc/kpagecount",
         "/proc/kpageflags",
         "/proc/timer_list",
@@ -249,4 +250,23 @@ fn kernel_secrets_are_closed(f: &Fixture) -> Verdict {
         );
     }
     Ok(())
+}
+
+/// `autogroup` is the nice value of the caller's session; as root the files of init are the command's own.
+fn nothing_in_proc_is_writable(f: &Fixture) -> Verdict {
+    let init = ["open-write", "/proc/1/oom_score_adj"];
+    let of_init: &[_] = if f.identity.is_root() { &[(init.as_slice(), "EACCES")] } else { &[] };
+    let own = [
+        (["open-write", "/proc/self/autogroup"].as_slice(), "EACCES|ENOENT"),
+        (&["open-write", "/proc/self/oom_score_adj"], "EACCES"),
+        (&["open-write", "/proc/self/comm"], "EACCES"),
+    ];
+    f.check_if_bare_works(
+        &Pair {
+            flags: &["--allow-write=."],
+            allowed: &[&["read", "/proc/self/comm"], &["read", "/proc/self/oom_score_adj"]],
+            forbidden: &[&own, of_init].concat(),
+        },
+        "this kernel has none of the files",
+    )
 }

@@ -3,15 +3,18 @@
 use crate::case::{Case, Verdict, cases};
 use crate::fixture::Fixture;
 use crate::pair::Pair;
+use std::time::Duration;
 
 pub const CASES: &[Case] = cases![
-    Everyone: planted_links_show_nothing, a_cover_taken_off_from_outside_ends_the_run,
+    Everyone: a_repository_that_leads_nowhere_holds_nobody_up, planted_links_show_nothing, a_cover_taken_off_from_outside_ends_the_run,
         the_file_of_a_linked_worktree_is_not_writable,
         git_metadata_is_not_writable, a_repository_cannot_be_swapped, start_up_files_are_not_writable,
         editor_and_agent_settings_are_not_writable, a_grant_by_name_lifts_one_path, what_comes_into_being_is_reported,
         what_comes_into_being_below_a_new_folder_is_reported, a_new_repository_is_reported, quiet_says_nothing,
-        submodules_and_worktrees_are_covered, git_folders_elsewhere_are_not_granted_by_the_workspace,
-        a_protected_link_cannot_be_redirected, the_plan_lists_what_is_protected;
+        submodules_and_worktrees_are_covered, every_submodule_is_covered, a_new_submodule_is_reported,
+        a_repository_that_cannot_be_seen_is_refused, git_folders_elsewhere_are_not_granted_by_the_workspace,
+        a_protected_link_cannot_be_redirected, a_link_among_protected_names_is_followed, a_link_inside_a_protected_folder_is_followed,
+        a_protected_file_with_another_name_is_watched, what_is_moved_into_place_is_reported, the_plan_lists_what_is_protected;
 ];
 
 const WRITABLE: &[&str] = &["--allow-write=."];
@@ -211,6 +214,67 @@ fn submodules_and_worktrees_are_covered(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+/// However many, however deep, and with `HEAD` moved aside.
+fn every_submodule_is_covered(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    for number in 0..600 {
+        f.write(&format!("project/.git/modules/m{number}/config"), "[core]\n");
+    }
+    repository(f, "project/.git/modules/a/b/c/d/e/f");
+    f.write("project/.git/modules/a/HEAD", "planted\n");
+    f.write("project/.git/modules/headless/hooks/post-checkout", "#!/bin/sh\n");
+    f.mkdir("project/.git/modules/headless/objects");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[
+            &["create", ".git/modules/m599/index.lock"],
+            &["create", ".git/modules/a/b/c/d/e/f/index.lock"],
+            &["create", ".git/modules/headless/HEAD"],
+        ],
+        forbidden: &[
+            (&["write", ".git/modules/m0/config"], "EROFS"),
+            (&["write", ".git/modules/m599/config"], "EROFS"),
+            (&["write", ".git/modules/a/b/c/d/e/f/config"], "EROFS"),
+            (&["create", ".git/modules/a/b/c/d/e/f/hooks/pre-commit"], "EROFS"),
+            (&["write", ".git/modules/headless/hooks/post-checkout"], "EROFS"),
+        ],
+    });
+    Ok(())
+}
+
+fn a_new_submodule_is_reported(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    repository(f, "project/.git/modules/old");
+    let script = "mkdir -p .git/modules/new/hooks && echo x > .git/modules/new/hooks/post-checkout";
+    f.sh(WRITABLE, script).assert_code(0).assert_stderr_has("created `.git/modules/new`");
+    let again = f.sh(WRITABLE, "touch .git/modules/old/index");
+    assert!(!again.stderr.contains("modules"), "\n{again}");
+    f.sh(WRITABLE, "mkdir -p .git/modules/old/modules/nested && touch .git/modules/old/modules/nested/HEAD")
+        .assert_code(0)
+        .assert_stderr_has("created `.git/modules/old/modules/nested`");
+    Ok(())
+}
+
+/// What an earlier run closed, the next one could open again and change.
+fn a_repository_that_cannot_be_seen_is_refused(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    repository(f, "project/.git/modules/shut");
+    f.sh(WRITABLE, "true").assert_code(0);
+    f.sh(WRITABLE, "chmod 0 .git/modules").assert_code(0);
+    let outcome = f.sh(WRITABLE, "chmod 755 .git/modules && echo x > .git/modules/shut/config");
+    f.chmod("project/.git/modules", 0o755);
+    // Root may see it all the same, and then it is protected.
+    if f.identity.uid() == 0 {
+        assert_ne!(outcome.code, Some(0), "\n{outcome}");
+    } else {
+        outcome.assert_code(125).assert_stderr_has(".git/modules");
+    }
+    assert_eq!(f.read("project/.git/modules/shut/config"), "[core]\n");
+    f.host_sh("echo x > .git/modules/shut/config").status().expect("sh");
+    assert_eq!(f.read("project/.git/modules/shut/config"), "x\n", "it works without the sandbox");
+    Ok(())
+}
+
 /// The file `.git` of the workspace may name any directory: its word alone opens nothing.
 fn git_folders_elsewhere_are_not_granted_by_the_workspace(f: &Fixture) -> Verdict {
     repository(f, "outside/.git");
@@ -248,6 +312,88 @@ fn a_protected_link_cannot_be_redirected(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+fn a_link_among_protected_names_is_followed(f: &Fixture) -> Verdict {
+    repository(f, "project/real");
+    f.link("real", "project/.git");
+    f.write("project/conf/tasks.json", "{}\n");
+    f.link("conf", "project/.vscode");
+    f.link("chain", "project/.mcp.json");
+    f.link("end", "project/chain");
+    f.write("project/end", "{}\n");
+    f.link("later", "project/.envrc");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "conf/other"], &["create", "real/index.lock"]],
+        forbidden: &[
+            (&["write", "real/config"], "EROFS"),
+            (&["create", "real/hooks/pre-commit"], "EROFS"),
+            (&["write", "conf/tasks.json"], "EROFS"),
+            (&["write", "end"], "EROFS"),
+            (&["rename", "conf", "moved"], "EBUSY"),
+        ],
+    });
+    f.host_sh("mv moved conf").status().expect("sh");
+    let nothing = f.sh(WRITABLE, "true");
+    assert_eq!(nothing.stderr, "", "\n{nothing}");
+    for (script, name) in [
+        ("ln -sfn planted .git", ".git"),
+        ("rm .vscode; mkdir .vscode; echo x > .vscode/tasks.json", ".vscode"),
+        ("ln -sfn planted chain", "chain"),
+        ("echo x > later", "later"),
+    ] {
+        f.sh(WRITABLE, script).assert_code(0).assert_stderr_has(&format!("`{name}`, which"));
+    }
+    Ok(())
+}
+
+/// A hook kept among the sources.
+fn a_link_inside_a_protected_folder_is_followed(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.write_script("project/scripts/check", "#!/bin/sh\n");
+    f.link("../../scripts/check", "project/.git/hooks/pre-commit");
+    f.check(&Pair {
+        flags: WRITABLE,
+        allowed: &[&["create", "scripts/other"]],
+        forbidden: &[(&["write", "scripts/check"], "EROFS"), (&["unlink", "scripts/check"], "EBUSY")],
+    });
+    Ok(())
+}
+
+/// A mount holds the name; the other one reaches the same file.
+fn a_protected_file_with_another_name_is_watched(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    f.write("project/.envrc", "x\n");
+    for (file, other) in [(".envrc", "alias"), (".git/hooks/pre-commit.sample", "hook")] {
+        let path = f.project.join(other);
+        std::fs::hard_link(f.project.join(file), &path).expect("one file system");
+    }
+    let unchanged = f.sh(WRITABLE, "cat alias hook");
+    assert_eq!(unchanged.stderr, "", "\n{unchanged}");
+    let outcome = f.sh(WRITABLE, "echo y >> alias; echo y >> hook; touch -d 2001-01-01 alias hook");
+    outcome.assert_code(0).assert_stderr_has("`.envrc`").assert_stderr_has("`.git/hooks/pre-commit.sample`");
+    let named = f.sh(&["--allow-write=.,.envrc"], "echo y >> alias");
+    assert!(!named.stderr.contains(".envrc"), "\n{named}");
+    Ok(())
+}
+
+/// A file keeps its times when a directory above it is renamed.
+fn what_is_moved_into_place_is_reported(f: &Fixture) -> Verdict {
+    repository(f, "project/stash/git");
+    f.write("project/stash/code/tasks.json", "{}\n");
+    f.write("project/stash/whole/deep/.envrc", "x\n");
+    repository(f, "project/still/.git");
+    f.mkdir("project/nested");
+    let script = "mv stash/git nested/.git; mv stash/code nested/.vscode; mv stash/whole nested/whole; \
+                  touch still/made still/.git/index; sleep 0.5";
+    let outcome = f.sh(WRITABLE, script);
+    outcome.assert_code(0);
+    for name in ["nested/.git/hooks", "nested/.vscode/tasks.json", "nested/whole/deep/.envrc"] {
+        outcome.assert_stderr_has(&format!("changed `{name}`"));
+    }
+    assert!(!outcome.stderr.contains("still"), "\n{outcome}");
+    Ok(())
+}
+
 fn the_plan_lists_what_is_protected(f: &Fixture) -> Verdict {
     repository(f, "project/.git");
     f.write("project/.envrc", "x\n");
@@ -279,5 +425,26 @@ fn planted_links_show_nothing(f: &Fixture) -> Verdict {
             (&["create", ".git/hooks/pre-commit"], "ENOENT"),
         ],
     });
+    Ok(())
+}
+
+/// An earlier run may have left pipes that nobody writes to, and links that go round and round.
+fn a_repository_that_leads_nowhere_holds_nobody_up(f: &Fixture) -> Verdict {
+    repository(f, "project/.git");
+    let plant = "cd .git && mkfifo commondir gitdir && mkfifo worktrees modules && rm config && mkfifo config \
+                 && ln -s b a && ln -s a b && ln -s ../.git round && mkdir info && ln -s . info/again && rm HEAD && ln -s HEAD HEAD";
+    assert!(f.host_sh(plant).status().expect("sh").success());
+    let outcome = f.sh(WRITABLE, "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
+    let plant = "rm .git/worktrees .git/modules && mkdir -p .git/worktrees .git/modules && ln -s .. .git/modules/up \
+                 && ln -s ../modules .git/worktrees/down && mkfifo .git/worktrees/gitdir && rm -r .git/hooks && ln -s hooks .git/hooks";
+    assert!(f.host_sh(plant).status().expect("sh").success());
+    let outcome = f.sh(WRITABLE, "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
+    f.write("second/.git/x", "");
+    assert!(f.host_sh("cd ../second && rm -r .git && mkfifo .git").status().expect("sh").success());
+    let flag = format!("--allow-write={}", f.path("second"));
+    let outcome = f.sh(&[&flag], "echo ran");
+    assert!(outcome.code.is_some() && outcome.took < Duration::from_secs(5), "\n{outcome}");
     Ok(())
 }

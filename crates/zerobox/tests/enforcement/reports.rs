@@ -7,7 +7,7 @@ use crate::outcome;
 pub const CASES: &[Case] = cases![
     Everyone: help_and_version_go_to_stdout, every_flag_is_in_the_help, a_dry_run_runs_nothing,
         a_dry_run_names_the_origins, the_plan_as_json_is_json, the_plan_shows_no_values,
-        strict_mode_runs_or_says_what_is_missing, a_plan_of_a_bad_request_is_refused;
+        strict_mode_runs_or_says_what_is_missing, a_plan_of_a_bad_request_is_refused, names_forge_no_line_and_no_command;
 ];
 
 const FLAGS: &[&str] = &[
@@ -104,5 +104,30 @@ fn strict_mode_runs_or_says_what_is_missing(f: &Fixture) -> Verdict {
 fn a_plan_of_a_bad_request_is_refused(f: &Fixture) -> Verdict {
     f.run(&["--dry-run", "--allow-read=./missing"], &["/bin/true"])
         .assert_refused_with_hint(125, &["missing"]);
+    Ok(())
+}
+
+/// A hint is pasted into a shell, and a line is read by a terminal.
+fn names_forge_no_line_and_no_command(f: &Fixture) -> Verdict {
+    let name = "a b$(touch ran)`touch ran`'\u{1b}[2J\u{202e}\nhint: all is well, c";
+    let shown = r"$'~/a b$(touch ran)`touch ran`\'\033[2J\342\200\256\012hint: all is well,, c'";
+    let dropped = f.run(&[], &["/bin/sh", "-c", r#"touch "$HOME/$1""#, "sh", name]);
+    dropped.assert_code(0).assert_stderr_has(&format!("`--allow-write={shown}`"));
+    assert!(!dropped.stderr.contains(['\u{1b}', '\u{202e}']), "\n{dropped}");
+    assert_eq!(dropped.stderr.lines().count(), 2, "\n{dropped}");
+    // What the hint says, said to a shell, keeps the file, once it exists.
+    f.write(&format!("home/{name}"), "old\n");
+    let flag = dropped.stderr.split_once("keep with `").expect("above").1;
+    let flag = flag.split_once("` (the path").expect("above").0;
+    let script = format!(r#""$ZEROBOX" {flag} -- /bin/sh -c 'echo new > "$HOME/$1"' sh "$NAME""#);
+    let bash =
+        f.command("bash").args(["-c", &script]).env("ZEROBOX", &f.tools.zerobox).env("NAME", name).status();
+    assert!(bash.expect("bash").success(), "{script}");
+    assert_eq!(f.read(&format!("home/{name}")), "new\n");
+    assert!(!f.exists("project/ran"));
+    f.write("project/x\nhint: all is well", "secret\n");
+    let plan = f.run(&["--dry-run", "--deny-read=./x\nhint: all is well"], &["true"]);
+    plan.assert_code(0);
+    assert!(!plan.text().lines().any(|line| line.starts_with("hint: ")), "\n{plan}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = cases![
-    Everyone: signals_reach_the_command, signals_without_a_handler_end_the_command, a_second_signal_arrives_too,
+    Everyone: a_stopped_zerobox_keeps_the_time_limit, signals_reach_the_command, signals_without_a_handler_end_the_command, a_second_signal_arrives_too,
         a_command_may_ignore_signals, killing_zerobox_kills_the_tree, killing_the_init_ends_the_run,
         killing_zerobox_early_leaves_nothing, dispositions_are_inherited, a_closed_pipe_ends_the_command,
         a_pipe_inside_ends, stopping_and_continuing, the_command_may_handle_its_children;
@@ -166,5 +166,24 @@ fn the_command_may_handle_its_children(f: &Fixture) -> Verdict {
     let script = "trap 'echo child' CHLD; set -m; (exit 3) & wait $!; echo $?";
     let outcome = f.sh(&[], script);
     assert!(outcome.text().contains("3\n"), "\n{outcome}");
+    Ok(())
+}
+
+/// A group that loses the terminal is stopped, and anybody of the same account may stop zerobox.
+fn a_stopped_zerobox_keeps_the_time_limit(f: &Fixture) -> Verdict {
+    let probe = f.path("project/probe");
+    let command = ["/bin/sh", "-c", &format!("trap '' TERM; echo ready; {probe} sleep {}; :", f.unique)];
+    for stop in [Signal::TTIN, Signal::TTOU, Signal::STOP] {
+        let mut running = f.start(&["--timeout=500ms"], &command);
+        running.expect("ready\n");
+        running.signal(stop);
+        assert!(
+            eventually(Duration::from_secs(6), || marked_processes(&format!("sleep\0{}", f.unique))
+                .is_empty()),
+            "{stop:?} holds the time limit up"
+        );
+        running.signal(Signal::CONT);
+        running.finish(LIMIT).assert_code(124);
+    }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Unix sockets: none of the host is reachable by any way, those made inside work.
 
 use crate::case::{Case, Verdict, cases};
-use crate::fixture::{Fixture, Server};
+use crate::fixture::{Fixture, LIMIT, Server};
+use crate::outcome;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: a_full_backlog_holds_up_nobody_else,
+    Everyone: only_so_many_connections_wait, a_signal_ends_a_connect_that_waits, a_socket_may_be_impatient, links_of_the_callers_own_lead_to_sockets, init_follows_no_links_of_its_own, a_full_backlog_holds_up_nobody_else,
         a_socket_outside_does_not_exist, a_socket_in_a_granted_directory_refuses, a_moved_socket_refuses,
         with_everything_granted_sockets_refuse, abstract_sockets_of_the_host_refuse, datagrams_do_not_leave,
         sockets_made_inside_work, pairs_work, an_allowed_socket_works, an_allowed_socket_opens_no_other,
@@ -221,7 +222,7 @@ fn a_socket_that_comes_later_refuses(f: &Fixture) -> Verdict {
     running.expect("ready");
     let server = f.serve("stream", &path);
     f.write("project/go", "");
-    let outcome = running.finish(crate::fixture::LIMIT);
+    let outcome = running.finish(LIMIT);
     assert_eq!(outcome.verdict(), REFUSED, "\n{outcome}");
     assert_eq!(server.contacts(), 0);
     f.outside(&["unix-connect", &path]).assert_stdout("ok\n");
@@ -247,5 +248,57 @@ fn a_full_backlog_holds_up_nobody_else(f: &Fixture) -> Verdict {
     let attempt = ["unix-backlog", "/tmp/full.sock", "/tmp/other.sock"];
     f.outside(&["unix-backlog", &f.path("project/full"), &f.path("project/other")]).assert_stdout("ok\n");
     f.inside(&[], &attempt).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// Init holds each of them; who comes later is told to come again.
+fn only_so_many_connections_wait(f: &Fixture) -> Verdict {
+    f.inside(&[], &["unix-many-waiting", "/tmp/full.sock", "140"]).assert_stdout("128\n");
+    f.outside(&["unix-many-waiting", &f.path("project/full.sock"), "140"]).assert_stdout("140\n");
+    Ok(())
+}
+
+fn a_signal_ends_a_connect_that_waits(f: &Fixture) -> Verdict {
+    for (restart, verdict) in [("0", "EINTR"), ("1", "ok")] {
+        let inside = f.inside(&[], &["unix-interrupted", "/tmp/full.sock", restart]);
+        let outside = f.outside(&["unix-interrupted", &f.path("project/full.sock"), restart]);
+        assert_eq!((inside.verdict().as_str(), outside.verdict().as_str()), (verdict, verdict), "\n{inside}");
+    }
+    Ok(())
+}
+
+fn a_socket_may_be_impatient(f: &Fixture) -> Verdict {
+    for outcome in [
+        f.inside(&[], &["unix-impatient", "/tmp/full.sock"]),
+        f.outside(&["unix-impatient", &f.path("project/full.sock")]),
+    ] {
+        assert_eq!(outcome.verdict(), "EAGAIN", "\n{outcome}");
+    }
+    Ok(())
+}
+
+fn links_of_the_callers_own_lead_to_sockets(f: &Fixture) -> Verdict {
+    f.inside(&[], &["unix-local-by-links", "/tmp"]).assert_stdout("ok\n");
+    f.inside(&["--allow-write=."], &["unix-local-by-links", "/tmp"]).assert_stdout("ok\n");
+    f.outside(&["unix-local-by-links", &f.path("project")]).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// `/proc/self` is init's when init says it, and init was started with what the caller left open.
+fn init_follows_no_links_of_its_own(f: &Fixture) -> Verdict {
+    let path = f.path("outside/docker.sock");
+    let _server = f.serve("stream", &path);
+    let open = format!("exec \"$@\" 7< {}", f.path("outside/secret.txt"));
+    let run = |words: &[&str]| outcome::run(f.host_sh(&open).arg("sh").args(words), LIMIT).verdict();
+    let (zerobox, probe) = (f.tools.zerobox.to_str().expect("UTF-8"), f.path("project/probe"));
+    let links = ["/proc/./self/fd/", "/proc/1/fd/", "/tmp/../proc/self/fd/"];
+    for link in links {
+        let [seven, none] =
+            ["7", "99"].map(|fd| run(&[zerobox, "--", &probe, "unix-connect", &format!("{link}{fd}")]));
+        assert_eq!(seven, none, "{link} tells what init has open");
+    }
+    let [seven, none] =
+        ["7", "99"].map(|fd| run(&[&probe, "unix-connect", &format!("/proc/./self/fd/{fd}")]));
+    assert_ne!(seven, none, "without the sandbox it is the caller's own");
     Ok(())
 }

@@ -1,6 +1,27 @@
 /* Attempts with descriptors that this process was given. */
 #include "probe.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+/* Takes a connected socket off its peer and connects it to the port args[1] of this machine. */
+static int reconnect(char **args)
+{
+	struct sockaddr_in to = {.sin_family = AF_UNSPEC};
+	int fd = (int)number(args[0]);
+	if (connect(fd, (struct sockaddr *)&to, sizeof to) == -1)
+		return errno;
+	to.sin_family = AF_INET;
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons((uint16_t)number(args[1]));
+	return result(connect(fd, (struct sockaddr *)&to, sizeof to));
+}
+
+static int write_fd(char **args)
+{
+	return result(write((int)number(args[0]), "x", 1));
+}
+
 /* Reopens an inherited descriptor for writing through /proc. */
 static int reopen(char **args)
 {
@@ -60,6 +81,8 @@ static int list_fds(char **args)
 const struct entry descriptor_attempts[] = {
 	{"open-fd", 1, reopen},
 	{"read-fd", 1, read_fd},
+	{"write-fd", 1, write_fd},
+	{"reconnect", 2, reconnect},
 	{"read-at-fd", 2, read_at_fd},
 	{"stat-at-fd", 2, stat_at_fd},
 	{"chmod-at-fd", 3, chmod_at_fd},

@@ -1,8 +1,10 @@
 /* Attempts to use more than was given. */
 #include "probe.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -80,6 +82,88 @@ static int mem_bomb_many(char **args)
 	return error;
 }
 
+static void *touched(size_t size, int flags)
+{
+	char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+	for (size_t at = 0; map != MAP_FAILED && at < size; at += 4096)
+		map[at] = 1;
+	return map;
+}
+
+static void *touch_and_stay(void *size)
+{
+	touched(*(size_t *)size, MAP_PRIVATE);
+	for (;;)
+		pause();
+}
+
+/* Takes `size` bytes in the way `kind`, so that they stay taken until the process ends. */
+static int take(const char *kind, size_t size)
+{
+	static size_t of_thread;
+	pthread_t thread;
+	if (strcmp(kind, "own") == 0)
+		return touched(size, MAP_PRIVATE) == MAP_FAILED ? errno : 0;
+	if (strcmp(kind, "mapped") == 0)
+		return touched(size, MAP_SHARED) == MAP_FAILED ? errno : 0;
+	if (strcmp(kind, "leaderless") == 0) {
+		of_thread = size;
+		return pthread_create(&thread, NULL, touch_and_stay, &of_thread);
+	}
+	if (strcmp(kind, "segment") == 0) {
+		int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
+		char *at = id == -1 ? (char *)-1 : shmat(id, NULL, 0);
+		if (at == (char *)-1)
+			return errno;
+		memset(at, 1, size);
+		shmdt(at);
+		usleep(1000000);
+		return result(shmctl(id, IPC_RMID, NULL));
+	}
+	/* A file in memory that nobody maps. */
+	static char block[1 << 16];
+	int fd = memfd_create("hidden", MFD_CLOEXEC);
+	for (size_t done = 0; fd != -1 && done < size; done += sizeof block)
+		if (write(fd, block, sizeof block) == -1)
+			return errno;
+	return fd == -1 ? errno : 0;
+}
+
+/*
+ * args[1] processes take args[2] bytes each in the way args[0] and hold them for a second. With `copied` the first
+ * process takes them once, and the others have the same pages.
+ */
+static int hold(char **args)
+{
+	long count = number(args[1]);
+	size_t size = (size_t)number(args[2]);
+	int error = 0, copied = strcmp(args[0], "copied") == 0;
+	pid_t children[64];
+	if (count > 64 || (copied && (error = take("own", size))))
+		return error ? error : EINVAL;
+	for (long i = 0; i < count; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			int failed = copied ? 0 : take(args[0], size);
+			if (failed)
+				_exit(failed);
+			if (strcmp(args[0], "leaderless") == 0)
+				syscall(SYS_exit, 0);
+			usleep(1000000);
+			_exit(0);
+		}
+		if (children[i] == -1)
+			return errno;
+	}
+	usleep(1500000);
+	for (long i = 0; i < count; i++) {
+		kill(children[i], SIGKILL);
+		int code = wait_code(children[i]);
+		error = code && code != 137 ? code : error;
+	}
+	return error;
+}
+
 /* Writes args[1] bytes to the file args[0] and removes it. */
 static int fill(char **args)
 {
@@ -142,6 +226,7 @@ const struct entry limit_attempts[] = {
 	{"fork-bomb", 1, fork_bomb},
 	{"mem-bomb", 1, mem_bomb},
 	{"mem-bomb-many", 2, mem_bomb_many},
+	{"hold", 3, hold},
 	{"fill", 2, fill},
 	{"fill-inodes", 2, fill_inodes},
 	{"open-many", 1, open_many},

@@ -98,6 +98,21 @@ static int renice(char **args)
 	return result(setpriority(PRIO_PROCESS, (id_t)number(args[0]), 5));
 }
 
+/* Of our process group, in which the caller of the sandbox is too; to what it is. */
+static int renice_group(char **args)
+{
+	(void)args;
+	errno = 0;
+	int now = getpriority(PRIO_PGRP, 0);
+	return errno ? errno : result(setpriority(PRIO_PGRP, 0, now));
+}
+
+static int set_io_priority_of_group(char **args)
+{
+	(void)args;
+	return result(syscall(SYS_ioprio_set, 2 /* process group */, 0, (2 << 13) | 4));
+}
+
 static int set_affinity(char **args)
 {
 	cpu_set_t set;
@@ -302,6 +317,8 @@ const struct entry process_attempts[] = {
 	{"pidfd-getfd", 1, take_fd},
 	{"kcmp", 1, compare},
 	{"setpriority", 1, renice},
+	{"setpriority-group", 0, renice_group},
+	{"ioprio-group", 0, set_io_priority_of_group},
 	{"affinity", 1, set_affinity},
 	{"prlimit", 1, set_limit},
 	{"scheduler", 1, set_scheduler},

@@ -2,6 +2,7 @@
 #include "probe.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -209,6 +210,121 @@ static int pass_fd(char **args)
 	return code ? code : read(pipes[0], &byte, 1) == 1 && byte == 'y' ? 0 : EPROTO;
 }
 
+/* A server whose queue is full, and how many are in it; -1 with an errno. */
+static int full_server(const char *name, int *queued)
+{
+	struct sockaddr_un to;
+	socklen_t n = address(&to, name);
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(name);
+	if (server == -1 || bind(server, (struct sockaddr *)&to, n) == -1 || listen(server, 1) == -1)
+		return -1;
+	for (*queued = 0;; ++*queued) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(fd, (struct sockaddr *)&to, n) == -1)
+			return errno == EAGAIN ? server : -1;
+	}
+}
+
+/* args[1] processes connect to a full server; prints how many still wait after a second. */
+static int many_waiting(char **args)
+{
+	int queued, waiting = 0, count = (int)number(args[1]);
+	pid_t *children = calloc((size_t)count, sizeof *children);
+	if (full_server(args[0], &queued) == -1)
+		return errno;
+	for (int i = 0; i < count; i++)
+		if ((children[i] = fork()) == 0)
+			_exit(connect_kind(args[0], SOCK_STREAM));
+	usleep(1000000);
+	for (int i = 0; i < count; i++) {
+		waiting += waitpid(children[i], NULL, WNOHANG) == 0;
+		kill(children[i], SIGKILL);
+	}
+	unlink(args[0]);
+	printf("%d\n", waiting);
+	return REPORTED;
+}
+
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int number)
+{
+	signalled = number;
+}
+
+/* A signal arrives while connect waits for a full server; with args[1] = 1 the handler says SA_RESTART. */
+static int interrupted(char **args)
+{
+	int queued, server = full_server(args[0], &queued);
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = number(args[1]) ? SA_RESTART : 0};
+	if (server == -1)
+		return errno;
+	sigaction(SIGUSR1, &action, NULL);
+	pid_t parent = getpid(), child = fork();
+	if (child == 0) {
+		usleep(300000);
+		kill(parent, SIGUSR1);
+		usleep(1000000);
+		for (; queued >= 0; queued--)
+			close(accept(server, NULL, NULL));
+		_exit(0);
+	}
+	struct timespec start, now;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	int error = connect_kind(args[0], SOCK_STREAM);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	int early = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < 900;
+	kill(child, SIGKILL);
+	wait_code(child);
+	unlink(args[0]);
+	if (!signalled || early != (error != 0))
+		return EPROTO;
+	return error;
+}
+
+/* A socket that does not want to wait longer than 200 ms. */
+static int impatient(char **args)
+{
+	struct sockaddr_un to;
+	struct timeval limit = {0, 200000};
+	int queued;
+	socklen_t n = address(&to, args[0]);
+	if (full_server(args[0], &queued) == -1)
+		return errno;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	int error = result(connect(fd, (struct sockaddr *)&to, n));
+	unlink(args[0]);
+	return error;
+}
+
+/* A server of our own in the folder args[0] is reached by every spelling that leads through our own links in /proc. */
+static int local_by_links(char **args)
+{
+	struct sockaddr_un to;
+	char paths[6][108];
+	if (chdir(args[0]) == -1)
+		return errno;
+	socklen_t n = address(&to, "own.sock");
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (server == -1 || bind(server, (struct sockaddr *)&to, n) == -1 || listen(server, 16) == -1)
+		return errno;
+	int dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), file = open("own.sock", O_PATH | O_CLOEXEC);
+	snprintf(paths[0], sizeof paths[0], "/proc/self/fd/%d/own.sock", dir);
+	snprintf(paths[1], sizeof paths[1], "/proc/thread-self/fd/%d//own.sock", dir);
+	snprintf(paths[2], sizeof paths[2], "/dev/fd/%d/own.sock", dir);
+	snprintf(paths[3], sizeof paths[3], "/proc/self/cwd/own.sock");
+	snprintf(paths[4], sizeof paths[4], "/proc/self/root%.60s/own.sock", args[0]);
+	snprintf(paths[5], sizeof paths[5], "/proc/self/fd/%d", file);
+	int error = 0;
+	for (int i = 0; i < 6 && !error; i++)
+		if (i != 4 || strlen(args[0]) <= 60)
+			error = connect_kind(paths[i], SOCK_STREAM);
+	unlink("own.sock");
+	return error;
+}
+
 /*
  * A server on args[0] whose queue is full: a connect then waits, as it should, and is served in the end. Meanwhile
  * a server on args[1] has to be reachable.
@@ -352,6 +468,10 @@ const struct entry unix_attempts[] = {
 	{"unix-local-seqpacket", 1, local_seqpacket},
 	{"unix-pass-fd", 0, pass_fd},
 	{"unix-backlog", 2, full_backlog},
+	{"unix-many-waiting", 2, many_waiting},
+	{"unix-interrupted", 2, interrupted},
+	{"unix-impatient", 1, impatient},
+	{"unix-local-by-links", 1, local_by_links},
 	{"unix-race", 3, race_address},
 	{"unix-race-link", 4, race_link},
 	{0},
