@@ -139,8 +139,7 @@ fn everything_local(gateway: IpAddr, family: AddressFamily) -> Messages {
         attributes.bytes(IFA_LOCAL, &octets);
     });
     // struct rtmsg: family, length of the destination and of the source, tos, table, protocol, scope, type, flags.
-    let head =
-        [family, 0, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_HOST, RTN_LOCAL, 0, 0, 0, 0];
+    let head = [family, 0, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_HOST, RTN_LOCAL, 0, 0, 0, 0];
     messages.push(RTM_NEWROUTE, CREATE | ACK, &head, |attributes| {
         attributes.bytes(RTA_OIF, &loopback);
         attributes.bytes(RTA_PREFSRC, &octets);
@@ -253,7 +252,9 @@ impl Expressions<'_> {
             bitwise.number(NFTA_BITWISE_SREG, REGISTER_1);
             bitwise.number(NFTA_BITWISE_DREG, REGISTER_1);
             bitwise.number(NFTA_BITWISE_LEN, 1);
-            bitwise.nest(NFTA_BITWISE_MASK, |data| data.bytes(NFTA_DATA_VALUE, &[FIN | SYN | RST | ACKNOWLEDGED]));
+            bitwise.nest(NFTA_BITWISE_MASK, |data| {
+                data.bytes(NFTA_DATA_VALUE, &[FIN | SYN | RST | ACKNOWLEDGED])
+            });
             bitwise.nest(NFTA_BITWISE_XOR, |data| data.bytes(NFTA_DATA_VALUE, &[0]));
         });
         self.compare(EQUAL, &[SYN]);

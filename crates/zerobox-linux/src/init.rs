@@ -12,7 +12,7 @@ use crate::handoff;
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
-use crate::prepare::{Identity, Prepared};
+use crate::prepare::{Identity, Network, Prepared};
 use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -66,9 +66,7 @@ fn start<'a>(
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
-        Cloned::Child => {
-            command::become_command(prepared, control.as_fd(), await_go.as_fd(), tell.as_fd())
-        }
+        Cloned::Child => command::become_command(prepared, control.as_fd(), await_go.as_fd(), tell.as_fd()),
         Cloned::Parent(command) => command,
     };
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
@@ -88,7 +86,8 @@ fn start<'a>(
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
-    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets));
+    let own_network = !matches!(prepared.network, Network::Host);
+    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets, own_network));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at(Stage::Init))?;

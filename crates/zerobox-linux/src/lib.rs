@@ -31,7 +31,9 @@ pub use cgroup::{Delegated, Setting};
 pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
-pub use plan::{Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights};
+pub use plan::{
+    Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights,
+};
 pub use prepare::{Prepared, duplicate, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;

@@ -7,7 +7,8 @@
 //! strength of a look at memory that the command can change.
 //!
 //! A pathname socket may be connected to if it was made inside, which is so when it is known in the sandbox's own
-//! network namespace (sockets of the host are in another), or if the policy names it. Other address families need
+//! network namespace (sockets of the host are in another), or if the policy names it. With the host's network only scratch
+//! directories tell what was made inside. Other address families need
 //! no check of the address; they are carried out with the copy as well, since the family itself is in that memory.
 //! What is connected must be a socket of that namespace too: one that was handed in from outside reaches the host's.
 
@@ -56,10 +57,10 @@ struct Waiting {
 }
 
 impl Mediator {
-    pub(crate) fn new(listener: OwnedFd, granted: &[CString]) -> Self {
+    pub(crate) fn new(listener: OwnedFd, granted: &[CString], own_network: bool) -> Self {
         Self {
             listener,
-            known: Known::new(granted),
+            known: Known::new(granted, own_network),
             callers: Callers::default(),
             network: None,
             waiting: Vec::new(),

@@ -16,7 +16,13 @@ pub(crate) struct Messages {
 
 impl Messages {
     /// Appends a message of `kind`, with the fixed part `head` and what `attributes` appends.
-    pub(crate) fn push(&mut self, kind: u16, flags: u16, head: &[u8], attributes: impl FnOnce(&mut Attributes)) {
+    pub(crate) fn push(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        head: &[u8],
+        attributes: impl FnOnce(&mut Attributes),
+    ) {
         let mut body = Attributes(head.to_vec());
         body.pad();
         attributes(&mut body);
@@ -35,8 +41,7 @@ impl Messages {
     /// The first error that the kernel answers.
     pub(crate) fn exchange(&self, protocol: Option<Protocol>) -> Result<()> {
         let flags = SocketFlags::CLOEXEC;
-        let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::send(&socket, &self.bytes, SendFlags::empty())?;
         let mut buffer = [0; 8 << 10];
         let mut missing = self.answers;
@@ -120,10 +125,16 @@ mod tests {
             attributes.text(3, "ab");
             attributes.nest(4, |inner| inner.number(5, 6));
         });
-        let words: Vec<u32> =
-            messages.bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default())).collect();
+        let words: Vec<u32> = messages
+            .bytes
+            .chunks(4)
+            .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()))
+            .collect();
         assert_eq!(words[0], 40, "{words:?}");
-        assert_eq!(&messages.bytes[20..28], [&7_u16.to_ne_bytes()[..], &3_u16.to_ne_bytes(), b"ab\0\0"].concat());
+        assert_eq!(
+            &messages.bytes[20..28],
+            [&7_u16.to_ne_bytes()[..], &3_u16.to_ne_bytes(), b"ab\0\0"].concat()
+        );
         assert_eq!(&messages.bytes[28..30], 12_u16.to_ne_bytes());
         assert_eq!(&messages.bytes[36..40], 6_u32.to_be_bytes());
         assert_eq!(messages.answers, 1);

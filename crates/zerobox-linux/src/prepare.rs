@@ -264,7 +264,9 @@ fn describe_mount(mount: &Mount) -> String {
         Mount::Directory { .. } => format!("make the directory `{path}` in the sandbox"),
         Mount::File { .. } => format!("make the mount point `{path}` in the sandbox"),
         Mount::Link { .. } => format!("make the link `{path}` in the sandbox"),
-        Mount::Bind { .. } | Mount::Node { .. } | Mount::Text { .. } => format!("show `{path}` in the sandbox"),
+        Mount::Bind { .. } | Mount::Node { .. } | Mount::Text { .. } => {
+            format!("show `{path}` in the sandbox")
+        }
         Mount::Pin { .. } => format!("hold `{path}` in place"),
         Mount::Cover { .. } => format!("hide `{path}` in the sandbox"),
         Mount::Scratch { .. } => format!("make the scratch directory `{path}`"),

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zerobox_policy::{
-    AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network, Permit,
-    Transport, class_of,
+    AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network,
+    Permit, Transport, class_of,
 };
 
 /// The port of DNS.
@@ -226,7 +226,11 @@ pub(crate) async fn pass(
             refuse(relay, refusal::TLS_ALERT).await;
         }
         Some(Opening::BadTls) => {
-            shared.tell_connect(&target, None, denied("no server name can be read from what should be TLS".to_owned()));
+            shared.tell_connect(
+                &target,
+                None,
+                denied("no server name can be read from what should be TLS".to_owned()),
+            );
             refuse(relay, refusal::TLS_ALERT).await;
         }
         Some(Opening::TooLong) => refuse(relay, refusal::TOO_LONG).await,

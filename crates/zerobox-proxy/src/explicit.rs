@@ -159,7 +159,8 @@ impl Client<'_> {
 
     /// Passes a request on, over the connection of the last one if it goes to the same server.
     async fn request(&self, mut request: Request<Incoming>) -> hyper::Result<Answer> {
-        let Some((host, port)) = request.uri().authority().and_then(|text| authority_of(text.as_str(), 80)) else {
+        let Some((host, port)) = request.uri().authority().and_then(|text| authority_of(text.as_str(), 80))
+        else {
             let hint = "this is the sandbox's proxy, which takes CONNECT and absolute http: URLs";
             return Ok(text(StatusCode::BAD_REQUEST, hint));
         };
@@ -199,7 +200,8 @@ impl Client<'_> {
             Ok(server) => server,
             Err(refusal) => return Ok(Err(refused(&target, &refusal))),
         };
-        let (origin, upstream) = Origin::new(Connection::new(server.stream, server.early), server.absolute).await?;
+        let (origin, upstream) =
+            Origin::new(Connection::new(server.stream, server.early), server.absolute).await?;
         tokio::spawn(upstream);
         let opened = (Arc::new(target), Arc::new(origin));
         *lock(&self.origin) = Some(opened.clone());

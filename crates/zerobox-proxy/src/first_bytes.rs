@@ -133,7 +133,9 @@ fn claims_tls(bytes: &[u8]) -> Claim {
     match bytes {
         [0x16, 3, ..] | [0x80..=0xff, _, 1, 3, 0..=4, ..] => Claim::Yes,
         [0x16, 0..0x10, _, _, _, kind, ..] if *kind == 1 => Claim::Yes,
-        [] | [0x16] | [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [0x80..=0xff, _, 1, 3] => Claim::Open,
+        [] | [0x16] | [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [0x80..=0xff, _, 1, 3] => {
+            Claim::Open
+        }
         [0x16, 0..0x10, rest @ ..] if rest.len() < 4 => Claim::Open,
         _ => Claim::No,
     }
@@ -146,7 +148,8 @@ fn is_token(byte: u8) -> bool {
 
 /// Whether a word of the line begins with the name of the protocol.
 fn names_http(line: &[u8]) -> bool {
-    line.windows(6).any(|word| matches!(word, [b' ' | b'\t', http @ ..] if http.eq_ignore_ascii_case(b"HTTP/")))
+    line.windows(6)
+        .any(|word| matches!(word, [b' ' | b'\t', http @ ..] if http.eq_ignore_ascii_case(b"HTTP/")))
 }
 
 #[cfg(test)]
@@ -161,14 +164,30 @@ mod tests {
     #[test]
     fn tells_http_from_other_lines() {
         for http in [
-            "GET / HTTP/1.1\r\n", "\r\n\r\nGET / HTTP/1.0\r\n", "get / http/1.1\n", "GET  /\t HTTP/1.1 \r\n", " GET / HTTP/9\r\n",
-            "M-SEARCH * HTTP/1.1\r\n", "0 / HTTP/1.1\r\n", "GET /a b c HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\n",
+            "\r\n\r\nGET / HTTP/1.0\r\n",
+            "get / http/1.1\n",
+            "GET  /\t HTTP/1.1 \r\n",
+            " GET / HTTP/9\r\n",
+            "M-SEARCH * HTTP/1.1\r\n",
+            "0 / HTTP/1.1\r\n",
+            "GET /a b c HTTP/1.1\r\n",
+            "PRI * HTTP/1.1\r\n",
         ] {
             assert_eq!(opening(http.as_bytes()), Some(Opening::Http1), "{http:?}");
         }
         for raw in [
-            "SSH-2.0-OpenSSH_9.9\r\n", "EHLO example.test\r\n", "PING\r\n", "*1\r\n$4\r\nPING\r\n", "{\"a\":1}", "\0\0\0\x08\x04\x12\x16\x2f",
-            "0\x0c\x02\x01\x01", "0 \x02\x01\x01", "USER a b :HTTP\r\n", "AMQP\0\0\x09\x01", "HTTP/1.1 200 OK\r\n",
+            "SSH-2.0-OpenSSH_9.9\r\n",
+            "EHLO example.test\r\n",
+            "PING\r\n",
+            "*1\r\n$4\r\nPING\r\n",
+            "{\"a\":1}",
+            "\0\0\0\x08\x04\x12\x16\x2f",
+            "0\x0c\x02\x01\x01",
+            "0 \x02\x01\x01",
+            "USER a b :HTTP\r\n",
+            "AMQP\0\0\x09\x01",
+            "HTTP/1.1 200 OK\r\n",
         ] {
             assert_eq!(opening(raw.as_bytes()), Some(Opening::Raw), "{raw:?}");
         }
@@ -188,7 +207,11 @@ mod tests {
 
     #[test]
     fn what_claims_to_be_tls_must_be() {
-        for bad in [&b"\x16\x03\x01\x00\x02\x01\x00\x00\x00"[..], b"\x80\x2e\x01\x03\x01\x00\x15", b"\x16\x02\x00\x00\x05\x01\x00\x00\x01\x00"] {
+        for bad in [
+            &b"\x16\x03\x01\x00\x02\x01\x00\x00\x00"[..],
+            b"\x80\x2e\x01\x03\x01\x00\x15",
+            b"\x16\x02\x00\x00\x05\x01\x00\x00\x01\x00",
+        ] {
             assert_eq!(opening(bad), Some(Opening::BadTls), "{bad:?}");
         }
         // A message of MongoDB, 278 bytes long.

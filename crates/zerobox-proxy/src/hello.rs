@@ -40,7 +40,9 @@ impl HelloReader {
             }
             match self.acceptor.accept() {
                 Ok(None) => {}
-                Ok(Some(accepted)) => return Hello::Complete(accepted.client_hello().server_name().map(str::to_owned)),
+                Ok(Some(accepted)) => {
+                    return Hello::Complete(accepted.client_hello().server_name().map(str::to_owned));
+                }
                 Err(_) => return Hello::Bad,
             }
         }

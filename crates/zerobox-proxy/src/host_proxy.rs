@@ -113,7 +113,9 @@ impl Direct {
                 }
                 (IpAddr::V6(network), IpAddr::V6(address)) => {
                     let apart = network.to_bits() ^ address.to_bits();
-                    128u32.checked_sub(*length).is_some_and(|shift| apart.checked_shr(shift).unwrap_or(0) == 0)
+                    128u32
+                        .checked_sub(*length)
+                        .is_some_and(|shift| apart.checked_shr(shift).unwrap_or(0) == 0)
                 }
                 _ => false,
             },
@@ -139,10 +141,14 @@ impl HostProxy {
     /// Where the proxy is.
     pub(crate) async fn addresses(&self, resolver: &Resolver) -> io::Result<Arc<[SocketAddr]>> {
         match &self.host {
-            None => Err(io::Error::new(ErrorKind::Unsupported, "only `http://` proxies of the host are supported")),
+            None => Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "only `http://` proxies of the host are supported",
+            )),
             Some((Host::Address(address), port)) => Ok([SocketAddr::new(*address, *port)].into()),
             Some((Host::Name(name), port)) => {
-                let addresses = resolver.resolve(name).await.map_err(|error| io::Error::other(error.to_string()))?;
+                let addresses =
+                    resolver.resolve(name).await.map_err(|error| io::Error::other(error.to_string()))?;
                 Ok(addresses.iter().map(|address| SocketAddr::new(*address, *port)).collect())
             }
         }
@@ -155,7 +161,8 @@ impl HostProxy {
             Host::Name(name) => format!("{name}:{port}"),
         };
         let credentials = self.credentials.as_ref();
-        let credentials = credentials.map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
+        let credentials =
+            credentials.map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
         let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::with_capacity(1024);
@@ -175,7 +182,9 @@ impl HostProxy {
             }
             Some([b' ', b'4', _, _]) => Ok(Tunnel::Refused),
             Some([b' ', b'5', b'0', b'4']) => Err(ErrorKind::TimedOut.into()),
-            Some([b' ', b'5', _, _]) => Err(io::Error::new(ErrorKind::HostUnreachable, "the host's proxy cannot reach it")),
+            Some([b' ', b'5', _, _]) => {
+                Err(io::Error::new(ErrorKind::HostUnreachable, "the host's proxy cannot reach it"))
+            }
             _ => Err(io::Error::new(ErrorKind::InvalidData, "the host's proxy does not speak HTTP")),
         }
     }
@@ -248,10 +257,17 @@ mod tests {
 
     #[test]
     fn the_variables_are_read_as_curl_does() {
-        let all = proxies(&[("ALL_PROXY", "http://a.test:1"), ("HTTPS_PROXY", "b.test:2"), ("HTTP_PROXY", "c.test:3")]);
+        let all = proxies(&[
+            ("ALL_PROXY", "http://a.test:1"),
+            ("HTTPS_PROXY", "b.test:2"),
+            ("HTTP_PROXY", "c.test:3"),
+        ]);
         assert_eq!(of(&all, "x.test", 80).as_deref(), Some("a.test:1"));
         assert_eq!(of(&all, "x.test", 22).as_deref(), Some("b.test:2"));
-        assert_eq!(of(&proxies(&[("http_proxy", "[2001:db8::1]:3128/")]), "x.test", 80).as_deref(), Some("2001:db8::1:3128"));
+        assert_eq!(
+            of(&proxies(&[("http_proxy", "[2001:db8::1]:3128/")]), "x.test", 80).as_deref(),
+            Some("2001:db8::1:3128")
+        );
         assert_eq!(of(&proxies(&[("http_proxy", "c.test")]), "x.test", 443), None);
         // One that cannot be used is not gone around.
         assert_eq!(of(&proxies(&[("HTTPS_PROXY", "socks5://c.test")]), "x.test", 443).as_deref(), Some(""));
@@ -263,12 +279,21 @@ mod tests {
             ("ALL_PROXY", "http://p.test:1"),
             ("NO_PROXY", "a.test, .b.test,c.test:8080,10.0.0.0/8,192.0.2.1,2001:db8::/32,*.d.test"),
         ]);
-        for (host, port) in
-            [("a.test", 1), ("x.a.test", 1), ("b.test", 1), ("c.test", 8080), ("10.9.9.9", 1), ("192.0.2.1", 1), ("2001:db8::5", 1), ("x.d.test", 1)]
-        {
+        for (host, port) in [
+            ("a.test", 1),
+            ("x.a.test", 1),
+            ("b.test", 1),
+            ("c.test", 8080),
+            ("10.9.9.9", 1),
+            ("192.0.2.1", 1),
+            ("2001:db8::5", 1),
+            ("x.d.test", 1),
+        ] {
             assert_eq!(of(&some, host, port), None, "{host}");
         }
-        for (host, port) in [("xa.test", 1), ("c.test", 80), ("11.0.0.1", 1), ("192.0.2.2", 1), ("2001:db9::5", 1)] {
+        for (host, port) in
+            [("xa.test", 1), ("c.test", 80), ("11.0.0.1", 1), ("192.0.2.2", 1), ("2001:db9::5", 1)]
+        {
             assert!(of(&some, host, port).is_some(), "{host}");
         }
         assert_eq!(of(&proxies(&[("ALL_PROXY", "p.test"), ("no_proxy", "*")]), "x.test", 1), None);
@@ -279,7 +304,8 @@ mod tests {
         let credentials = |url| HostProxy::parse(url).credentials;
         assert_eq!(credentials("http://user:p%40ss@p.test:1").as_deref(), Some("Basic dXNlcjpwQHNz"));
         assert_eq!(credentials("http://p.test"), None);
-        for (plain, coded) in [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")] {
+        for (plain, coded) in [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")]
+        {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }
@@ -290,7 +316,9 @@ mod tests {
         assert_eq!(of("A.test:81"), Some(("a.test".to_owned(), 81)));
         assert_eq!(of("[::1]"), Some(("::1".to_owned(), 80)));
         assert_eq!(of("[::1]:5"), Some(("::1".to_owned(), 5)));
-        for bad in ["", ":80", "::1", "a.test:", "a.test:+80", "a.test:65536", "u@a.test", "a.test:80:80", "a b"] {
+        for bad in
+            ["", ":80", "::1", "a.test:", "a.test:+80", "a.test:65536", "u@a.test", "a.test:80:80", "a b"]
+        {
             assert_eq!(of(bad), None, "{bad:?}");
         }
     }

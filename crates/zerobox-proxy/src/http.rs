@@ -143,7 +143,9 @@ pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
 /// Passes on what two sides of a connection say after they changed the protocol.
 pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
     let Some((client, server)) = lock(&upgrade).take() else { return };
-    let (Some((client, from_client)), Some((server, from_server))) = (plain(client).await, plain(server).await) else {
+    let (Some((client, from_client)), Some((server, from_server))) =
+        (plain(client).await, plain(server).await)
+    else {
         return;
     };
     let mut relay = Relay::new(client, server);
@@ -207,7 +209,10 @@ impl Origin {
     ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<()>> + Send)> {
         let mut builder = conn::http1::Builder::new();
         let (sender, connection) = builder.preserve_header_case(true).handshake(TokioIo::new(server)).await?;
-        Ok((Self { sender: Mutex::new(sender), absolute, is_changing: AtomicBool::new(false) }, connection.with_upgrades()))
+        Ok((
+            Self { sender: Mutex::new(sender), absolute, is_changing: AtomicBool::new(false) },
+            connection.with_upgrades(),
+        ))
     }
 
     /// Whether the server has ended the connection.
@@ -245,7 +250,10 @@ impl Origin {
             self.is_changing.store(false, Ordering::Relaxed);
         } else {
             let Some(client) = client else {
-                return Ok(text(StatusCode::BAD_GATEWAY, "the server changed the protocol without being asked"));
+                return Ok(text(
+                    StatusCode::BAD_GATEWAY,
+                    "the server changed the protocol without being asked",
+                ));
             };
             *lock(upgrade) = Some((client, hyper::upgrade::on(&mut answer)));
         }
@@ -256,7 +264,8 @@ impl Origin {
 /// An answer of ours.
 pub(crate) fn text(status: StatusCode, text: &str) -> Answer {
     let prefix = if text.starts_with("zerobox: ") { "" } else { "zerobox: " };
-    let mut answer = Response::new(Either::Right(Full::new(Bytes::from(format!("{prefix}{}\n", text.trim_end())))));
+    let mut answer =
+        Response::new(Either::Right(Full::new(Bytes::from(format!("{prefix}{}\n", text.trim_end())))));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
@@ -352,7 +361,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

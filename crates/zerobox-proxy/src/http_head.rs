@@ -81,7 +81,8 @@ pub(crate) fn make_absolute<B>(request: &mut Request<B>, host: &Host, port: u16)
     let mut parts = Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = canonical(host, (port != 80).then_some(port)).try_into().ok();
-    parts.path_and_query = Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.path_and_query =
+        Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
@@ -92,7 +93,11 @@ fn fit(text: &str, host: &Host, port: u16) -> Result<(), Misfit> {
         Some((asked, asked_port)) if asked == *host && asked_port == port => Ok(()),
         Some(_) => Err(Misfit {
             status: StatusCode::MISDIRECTED_REQUEST,
-            reason: format!("fronting: `{}` was asked for in a connection to `{}`", text.escape_default(), canonical(host, Some(port))),
+            reason: format!(
+                "fronting: `{}` was asked for in a connection to `{}`",
+                text.escape_default(),
+                canonical(host, Some(port))
+            ),
         }),
         None => Err(Misfit::bad("malformed host")),
     }
@@ -123,9 +128,10 @@ fn keep_seen(headers: &mut HeaderMap) {
         UNSEEN.iter().any(|unseen| name.eq_ignore_ascii_case(unseen))
     };
     let wishes = headers.get_all(UPGRADE).iter();
-    if !wishes.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|wish| {
-        std::str::from_utf8(wish).is_ok_and(is_unseen)
-    }) {
+    if !wishes
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|wish| std::str::from_utf8(wish).is_ok_and(is_unseen))
+    {
         return;
     }
     headers.remove(UPGRADE);
@@ -136,7 +142,9 @@ fn keep_seen(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|option| option.trim().to_owned())
-        .filter(|option| !option.eq_ignore_ascii_case("upgrade") && !option.eq_ignore_ascii_case(HTTP2_SETTINGS.as_str()))
+        .filter(|option| {
+            !option.eq_ignore_ascii_case("upgrade") && !option.eq_ignore_ascii_case(HTTP2_SETTINGS.as_str())
+        })
         .collect();
     headers.remove(CONNECTION);
     if let (false, Ok(value)) = (options.is_empty(), HeaderValue::try_from(options.join(", "))) {
@@ -173,7 +181,9 @@ mod tests {
         assert_eq!(checked("http://b.test/", &["a.test"], Version::HTTP_11), misdirected);
         assert_eq!(checked("http://a.test/", &["b.test"], Version::HTTP_2), misdirected);
         let bad = Err(StatusCode::BAD_REQUEST);
-        for hosts in [&[][..], &["a.test", "a.test"], &[""], &["a.test b.test"], &["u@a.test"], &["a.test,b.test"]] {
+        for hosts in
+            [&[][..], &["a.test", "a.test"], &[""], &["a.test b.test"], &["u@a.test"], &["a.test,b.test"]]
+        {
             assert_eq!(checked("/", hosts, Version::HTTP_11), bad, "{hosts:?}");
         }
         assert_eq!(checked("https://a.test/", &["a.test"], Version::HTTP_11), bad);

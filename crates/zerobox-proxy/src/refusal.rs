@@ -26,7 +26,8 @@ const DEAF: usize = 1024 * 1024;
 pub(crate) const TLS_ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 49];
 
 /// A request line that does not end.
-pub(crate) const TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(crate) const TOO_LONG: &[u8] =
+    b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// What is denied, why, and what would allow it: the short text that a person reads in place of an answer.
 pub(crate) fn text(target: &Target, denial: &NetDenial) -> String {

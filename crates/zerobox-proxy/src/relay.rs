@@ -78,7 +78,10 @@ impl Relay {
 
     /// Reads from the client until `done` has an answer to its bytes, none of which the server gets. What the server says
     /// is passed on meanwhile. `None` is the client's end.
-    pub(crate) async fn until<T>(&mut self, mut done: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
+    pub(crate) async fn until<T>(
+        &mut self,
+        mut done: impl FnMut(&[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
         let Self { client, server, down, .. } = self;
         poll_fn(|context| {
             let (mut from_client, mut to_client) = client.split();
@@ -163,7 +166,12 @@ impl Flow {
     }
 
     /// Passes on what there is. Ready when the direction has ended; an error is the source's.
-    fn poll(&mut self, context: &mut Context<'_>, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
             if self.closed {
                 return Poll::Ready(Ok(()));
@@ -189,7 +197,12 @@ impl Flow {
     }
 
     /// Reads into the thread's buffer and writes at once. Leaves what is not taken in `rest`.
-    fn poll_copy(&mut self, context: &mut Context<'_>, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+    fn poll_copy(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Poll<io::Result<()>> {
         SHARED.with_borrow_mut(|shared| {
             let mut buffer = ReadBuf::new(shared);
             ready!(Pin::new(from).poll_read(context, &mut buffer))?;

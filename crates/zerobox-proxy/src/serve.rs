@@ -202,7 +202,8 @@ where
                 });
             }
             // It went away while it waited (accept(2)).
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(_) => tokio::time::sleep(BACK_OFF).await,
         }
     }

@@ -107,7 +107,9 @@ async fn remote(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
         (Host::Name(_), Some(proxy)) if pinned.is_none() => {
             through(shared, target, proxy, shared.network.admit_by_proxy(&connect)?).await
         }
-        (Host::Address(address), None) => direct(shared, target, vec![shared.admit(&connect, *address)?]).await,
+        (Host::Address(address), None) => {
+            direct(shared, target, vec![shared.admit(&connect, *address)?]).await
+        }
         (Host::Name(name), _) => {
             let addresses = match pinned {
                 Some(address) => Arc::from([address]),
@@ -165,7 +167,12 @@ async fn direct(shared: &Shared, target: &Target, permits: Vec<Permit>) -> Resul
 }
 
 /// Connects by way of the host's own proxy.
-async fn through(shared: &Shared, target: &Target, proxy: &HostProxy, permit: Permit) -> Result<Server, Refusal> {
+async fn through(
+    shared: &Shared,
+    target: &Target,
+    proxy: &HostProxy,
+    permit: Permit,
+) -> Result<Server, Refusal> {
     shared.tell_connect(target, None, (&permit).into());
     let opening = async {
         let addresses = proxy.addresses(&shared.resolver).await?;
@@ -176,7 +183,9 @@ async fn through(shared: &Shared, target: &Target, proxy: &HostProxy, permit: Pe
                 let absolute = Some(Absolute { credentials: proxy.credentials.clone() });
                 Ok(Server { stream: dial_any(&permit, &addresses).await?, early: Vec::new(), absolute })
             }
-            Tunnel::Refused => Err(io::Error::new(ErrorKind::ConnectionRefused, "the host's proxy refused it")),
+            Tunnel::Refused => {
+                Err(io::Error::new(ErrorKind::ConnectionRefused, "the host's proxy refused it"))
+            }
         }
     };
     let opened = timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
@@ -247,7 +256,8 @@ async fn race(permits: Vec<Permit>) -> io::Result<(TcpStream, Permit)> {
     let mut last = io::Error::from(ErrorKind::NotFound);
     loop {
         if let Some(permit) = waiting.next() {
-            attempts.spawn(async move { Ok::<_, io::Error>((dial(&permit, permit.address()).await?, permit)) });
+            attempts
+                .spawn(async move { Ok::<_, io::Error>((dial(&permit, permit.address()).await?, permit)) });
         }
         let next = match waiting.len() {
             0 => attempts.join_next().await,

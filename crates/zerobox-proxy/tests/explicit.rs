@@ -116,7 +116,10 @@ fn absolute_requests_go_to_their_hosts() {
         serve(move |mut stream| {
             while matches!(stream.peek(&mut [0]), Ok(1)) {
                 let head = read_head(&mut stream);
-                assert!(head.starts_with("GET /x HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy-"), "{head}");
+                assert!(
+                    head.starts_with("GET /x HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy-"),
+                    "{head}"
+                );
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
             }
         })
@@ -124,9 +127,12 @@ fn absolute_requests_go_to_their_hosts() {
     let (one, two) = (answer("one"), answer("two"));
     let sandbox = sandbox(&[&one.rule("a.test"), &two.rule("b.test")]);
     let mut client = sandbox.gateway(3128);
-    for (host, server, wanted) in [("a.test", &one, "one"), ("a.test", &one, "one"), ("b.test", &two, "two"), ("a.test", &one, "one")] {
+    for (host, server, wanted) in
+        [("a.test", &one, "one"), ("a.test", &one, "one"), ("b.test", &two, "two"), ("a.test", &one, "one")]
+    {
         let port = server.port;
-        let fields = format!("Host: {host}:{port}\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==");
+        let fields =
+            format!("Host: {host}:{port}\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==");
         write!(client, "GET http://{host}:{port}/x HTTP/1.1\r\n{fields}\r\n\r\n").unwrap();
         assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
         assert_eq!(read_exactly(&mut client, 3), wanted.as_bytes());
@@ -141,7 +147,8 @@ fn host_proxy(answer: &'static str) -> (support::Server, std::sync::mpsc::Receiv
             return;
         }
         let head = read_head(&mut stream);
-        let answer = if head.starts_with("GET ") { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } else { answer };
+        let answer =
+            if head.starts_with("GET ") { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } else { answer };
         tell.send(head).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
         let mut copy = stream.try_clone().unwrap();
@@ -165,7 +172,10 @@ fn the_hosts_proxy_makes_the_tunnel() {
     client.write_all(b"\0hi").unwrap();
     assert_eq!(read_exactly(&mut client, 3), b"\0hi");
     let head = told.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert_eq!(head, "CONNECT a.test:22 HTTP/1.1\r\nHost: a.test:22\r\nProxy-Authorization: Basic dXNlcjpwIHc=\r\n\r\n");
+    assert_eq!(
+        head,
+        "CONNECT a.test:22 HTTP/1.1\r\nHost: a.test:22\r\nProxy-Authorization: Basic dXNlcjpwIHc=\r\n\r\n"
+    );
     let mut client = sandbox.connect((Ipv4Addr::new(192, 0, 2, 7), 22));
     assert_eq!(read_exactly(&mut client, 6), b"banner");
     assert!(told.recv().unwrap().starts_with("CONNECT 192.0.2.7:22 "));
@@ -196,7 +206,8 @@ fn a_proxy_that_makes_no_tunnels_gets_requests() {
 fn published_connections_without_a_server_inside_are_reset() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let _sandbox = sandbox_with(&["a.test"], Options { published: vec![(listener.into(), 1)], ..Options::default() });
+    let _sandbox =
+        sandbox_with(&["a.test"], Options { published: vec![(listener.into(), 1)], ..Options::default() });
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_eq!(read_all(&mut client), None);

@@ -26,7 +26,8 @@ fn mirror() -> Server {
                 }
             }
             let total = head.len() + body.len();
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nX-From: Mirror\r\n\r\n{head}").unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nX-From: Mirror\r\n\r\n{head}")
+                .unwrap();
             stream.write_all(&body).unwrap();
         }
     })
@@ -117,7 +118,9 @@ fn nothing_waits_for_a_timer() {
 fn chunked_bodies_and_trailers_pass() {
     let server = serve(|mut stream| {
         read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n")
+            .unwrap();
         thread::sleep(Duration::from_millis(100));
         stream.write_all(b"2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n").unwrap();
         let _ = stream.read(&mut [0]);
@@ -133,7 +136,8 @@ fn chunked_bodies_and_trailers_pass() {
 
     let server = mirror();
     let sandbox = support::sandbox(&[&server.rule("a.test")]);
-    let chunked = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let (_, body) = exchange(&sandbox, &server, chunked);
     assert!(body.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{body}");
 }
@@ -195,7 +199,9 @@ fn expect_is_between_client_and_server() {
     });
     let sandbox = sandbox(&[&server.rule("a.test")]);
     let mut client = sandbox.to_name("a.test", server.port);
-    client.write_all(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    client
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        .unwrap();
     assert_eq!(status(&read_head(&mut client)), 100);
     client.write_all(b"ok").unwrap();
     assert_eq!(status(&read_head(&mut client)), 200);
@@ -211,7 +217,11 @@ fn a_websocket_is_one_after_its_handshake() {
     let server = serve(|mut stream| {
         let head = read_head(&mut stream);
         assert_eq!(field(&head, "upgrade").as_deref(), Some("websocket"));
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst").unwrap();
+        stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst",
+            )
+            .unwrap();
         assert_eq!(read_exactly(&mut stream, 4), b"ping");
         stream.write_all(b"pong").unwrap();
     });
@@ -295,7 +305,10 @@ fn a_length_beside_chunks_is_not_passed_on() {
 
 #[test]
 fn answers_that_are_no_http_are_a_bad_gateway() {
-    for garbage in [&b"SSH-2.0-OpenSSH\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"] {
+    for garbage in [
+        &b"SSH-2.0-OpenSSH\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    ] {
         let server = answering(garbage);
         let sandbox = sandbox(&[&server.rule("a.test")]);
         let (head, _) = exchange(&sandbox, &server, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");

@@ -3,8 +3,8 @@
 mod support;
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, sendmsg,
-    socket, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    recv, sendmsg, socket, socketpair,
 };
 use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -16,11 +16,16 @@ use support::{Options, echo, read_all, read_exactly, sandbox_with, serve};
 
 /// What init does: a socket for each byte that names a family. Here it is of the same network.
 fn init() -> OwnedFd {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     thread::spawn(move || {
         let mut family = [0];
         while let Ok((1, _)) = recv(&ours, &mut family, RecvFlags::empty()) {
-            let made = socket(if family[0] == 6 { AddressFamily::INET6 } else { AddressFamily::INET }, SocketType::STREAM, None);
+            let made = socket(
+                if family[0] == 6 { AddressFamily::INET6 } else { AddressFamily::INET },
+                SocketType::STREAM,
+                None,
+            );
             let made = made.unwrap();
             let descriptors = [made.as_fd()];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -41,7 +46,8 @@ fn a_published_port_leads_to_the_server_inside() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let published = vec![(listener.into(), server.port)];
-    let _sandbox = sandbox_with(&["a.test"], Options { inside: Some(init()), published, ..Options::default() });
+    let _sandbox =
+        sandbox_with(&["a.test"], Options { inside: Some(init()), published, ..Options::default() });
     let clients: Vec<_> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
     for mut client in clients {
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -63,10 +69,12 @@ fn the_loopback_is_the_sandboxs_own_first() {
 
 #[test]
 fn an_init_that_is_gone_is_none() {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     drop(ours);
     let server = echo();
-    let sandbox = sandbox_with(&[&server.rule("localhost")], Options { inside: Some(theirs), ..Options::default() });
+    let sandbox =
+        sandbox_with(&[&server.rule("localhost")], Options { inside: Some(theirs), ..Options::default() });
     let mut client = sandbox.connect((Ipv4Addr::LOCALHOST, server.port));
     client.write_all(b"\0x").unwrap();
     assert_eq!(read_exactly(&mut client, 2), b"\0x");

@@ -120,7 +120,10 @@ fn another_port_is_denied_with_the_flag_that_allows_it() {
     assert_eq!(read_all(&mut client), None);
     assert!(started.elapsed() > Duration::from_millis(200), "a silent client is given some time");
     let event = sandbox.denial("no rule allows it");
-    assert_eq!(event.decision().unwrap().hint.as_deref(), Some(&*format!("--allow-net=a.test:{}", other.port)));
+    assert_eq!(
+        event.decision().unwrap().hint.as_deref(),
+        Some(&*format!("--allow-net=a.test:{}", other.port))
+    );
     let mut client = sandbox.to_name("a.test", other.port);
     client.write_all(b"SSH-2.0-x\r\n").unwrap();
     assert_eq!(read_all(&mut client), None);

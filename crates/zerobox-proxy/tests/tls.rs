@@ -68,8 +68,9 @@ fn what_claims_to_be_tls_and_is_not_is_refused() {
     let server = echo();
     let sandbox = sandbox(&[&server.rule("a.test")]);
     let mut broken = hello("a.test", true, 0);
-    broken[9] ^= 0xff;
-    for bytes in [&broken[..], b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10"] {
+    broken[43] = 0xff;
+    for bytes in [&broken[..], b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10"]
+    {
         let mut client = sandbox.to_name("a.test", server.port);
         client.write_all(bytes).unwrap();
         assert_eq!(read_all(&mut client).unwrap(), [0x15, 3, 3, 0, 2, 2, 49]);

@@ -83,6 +83,12 @@ fn misread(error: &clap::Error) -> i32 {
                 argument(ContextKind::InvalidArg).unwrap_or_default()
             )
         }
+        ErrorKind::InvalidValue
+            if argument(ContextKind::InvalidValue).is_some_and(|value| !value.is_empty()) =>
+        {
+            let value = argument(ContextKind::InvalidValue).unwrap_or_default();
+            format!("`{value}` is no value of `{}`", argument(ContextKind::InvalidArg).unwrap_or_default())
+        }
         ErrorKind::NoEquals | ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
             format!("`{}` needs a value, after a `=`", argument(ContextKind::InvalidArg).unwrap_or_default())
         }
@@ -101,7 +107,8 @@ fn misread(error: &clap::Error) -> i32 {
         _ => {
             let cause =
                 std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<PolicyError>());
-            cause.and_then(PolicyError::hint).unwrap_or_else(|| "see `zerobox --help`".to_owned())
+            let known = argument(ContextKind::ValidValue).map(|values| format!("known: {values}"));
+            cause.and_then(PolicyError::hint).or(known).unwrap_or_else(|| "see `zerobox --help`".to_owned())
         }
     };
     say(&message);

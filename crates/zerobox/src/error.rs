@@ -42,7 +42,9 @@ impl Error {
                 Some(format!("allow it with `{}`", quote::flag("--allow-read", [path])))
             }
             Self::NotExecutable { .. } => Some("`chmod +x` it, or name the program that runs it".to_owned()),
-            Self::Events { .. } => Some("name a file, or a descriptor as `fd:3` and open it: `3> FILE`".to_owned()),
+            Self::Events { .. } => {
+                Some("name a file, or a descriptor as `fd:3` and open it: `3> FILE`".to_owned())
+            }
             Self::Publish { .. } => Some("let the kernel choose a port: `--publish=0:PORT`".to_owned()),
             Self::NotFound { .. } => Some("it is in no directory of PATH".to_owned()),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),

@@ -98,7 +98,8 @@ impl Events {
         };
         let sink = match sink {
             Some(sink @ EventSink::File(path)) => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
                 let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
                 Some(File::from(file.map_err(|errno| failed(sink, errno))?))
             }

@@ -10,7 +10,9 @@ use crate::report::{Outcome, Report};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zerobox_linux::{Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError};
+use zerobox_linux::{
+    Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError,
+};
 use zerobox_policy::{Confinement, Policy, Request, Resolved};
 
 /// A request that has been understood and planned, and not run yet.

@@ -23,27 +23,36 @@ pub(super) struct Known {
     /// The file system of our scratch directories: every socket in it was made inside.
     scratch: u64,
     granted: Vec<(u64, u64)>,
+    /// Whether the sandbox has a network namespace of its own, in which all Unix sockets were made inside.
+    own_network: bool,
 }
 
 impl Known {
-    pub(super) fn new(granted: &[CString]) -> Self {
+    pub(super) fn new(granted: &[CString], own_network: bool) -> Self {
         let identity = |path: &CStr| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
         Self {
             scratch: identity(c"/").map_or(0, |(device, _)| device),
             granted: granted.iter().filter_map(|path| identity(path)).collect(),
+            own_network,
         }
     }
 
     /// The address in `bytes`, which `caller` gave.
     pub(super) fn address(&self, caller: i32, bytes: Vec<u8>) -> Result<Address, Errno> {
-        let Some(path) = path_of(&bytes) else { return Ok(Address { bytes, _file: None, unsure: false }) };
+        let Some(path) = path_of(&bytes) else {
+            // Landlock's scope is about the command, and it is we who connect.
+            return match is_abstract(&bytes) && !self.own_network {
+                true => Err(Errno::CONNREFUSED),
+                false => Ok(Address { bytes, _file: None, unsure: false }),
+            };
+        };
         let file = find(caller, path)?;
         let stat = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return Err(Errno::CONNREFUSED);
         }
         let is_granted = stat.st_dev == self.scratch || self.granted.contains(&(stat.st_dev, stat.st_ino));
-        if !is_granted && !unix_sockets::is_bound_here(file.as_fd())? {
+        if !is_granted && !(self.own_network && unix_sockets::is_bound_here(file.as_fd())?) {
             return Err(Errno::CONNREFUSED);
         }
         let mut bytes = AddressFamily::UNIX.as_raw().to_ne_bytes().to_vec();
@@ -59,6 +68,12 @@ fn path_of(address: &[u8]) -> Option<&[u8]> {
     let is_unix = u16::from_ne_bytes(*family) == AddressFamily::UNIX.as_raw();
     let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
     (is_unix && end > 0).then_some(&path[..end])
+}
+
+fn is_abstract(address: &[u8]) -> bool {
+    address.split_first_chunk::<2>().is_some_and(|(family, name)| {
+        u16::from_ne_bytes(*family) == AddressFamily::UNIX.as_raw() && !name.is_empty()
+    })
 }
 
 /// What `path` is for `caller`. `/proc/self` is somebody else when init says it, and init may follow more of the links in

@@ -213,8 +213,11 @@ impl View {
         let mut builder =
             Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
         builder.devices(policy, facts);
+        let is_own_text = |path: &Path| network.files().iter().any(|(file, _)| file == path);
         for (path, region) in self.regions.sorted() {
-            builder.region(path, region);
+            if !is_own_text(path) {
+                builder.region(path, region);
+            }
         }
         for path in facts.proc_settings.iter().chain(&facts.proc_private) {
             builder.proc_of_root(path, facts);

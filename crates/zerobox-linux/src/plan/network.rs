@@ -87,7 +87,13 @@ fn files(policy: &Policy) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf", nsswitch(&host("/etc/nsswitch.conf"))),
     ]
     .into_iter()
-    .filter(|(path, _)| policy.files.decide(Path::new(path), Access::Read).rule.is_none_or(|rule| rule.effect == Effect::Allow))
+    .filter(|(path, _)| {
+        policy
+            .files
+            .decide(Path::new(path), Access::Read)
+            .rule
+            .is_none_or(|rule| rule.effect == Effect::Allow)
+    })
     .map(|(path, text)| (place_of(Path::new(path)), text))
     .collect()
 }
@@ -104,8 +110,7 @@ fn hosts(text: &str, network: &Network) -> String {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();
-        let is_loopback =
-            |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        let is_loopback = |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         let Some(address) = words.next().filter(|address| is_loopback(address)) else { continue };
         let is_ours = |name: &&str| HostName::parse(name).is_ok_and(|name| !network.knows(&name));
         let names: Vec<&str> = words.filter(is_ours).filter(|name| *name != "localhost").collect();

@@ -71,8 +71,17 @@ impl NetRule {
             None => None,
         };
         if transport == Some(Transport::Udp) && port.is_none() {
-            let hint = Some(Hint::Rule(format!("udp://{pattern}:53")));
+            let hint = Some(Hint::Rule(format!("udp://{pattern}:123")));
             return Err(RuleError::new("a rule about UDP needs a port", text, start, hint));
+        }
+        if (effect, transport, port) == (Effect::Allow, Some(Transport::Udp), Some(DNS)) {
+            let hint = Some(Hint::Advice("leave it out: the names of allowed hosts are resolved without it"));
+            return Err(RuleError::new(
+                "this port is the sandbox's own name server",
+                text,
+                text.len() - 2,
+                hint,
+            ));
         }
         if effect == Effect::Allow && leads_nowhere(&pattern) {
             let hint =
@@ -364,6 +373,8 @@ const ALLOW: &str = "--allow-net";
 const DENY: &str = "--deny-net";
 const RESOLVE: &str = "--resolve";
 const PUBLISH: &str = "--publish";
+/// Datagrams to this port are questions about names, whatever their address.
+const DNS: u16 = 53;
 const PORT: &str = "a port is a number from 1 to 65535";
 
 #[cfg(test)]

@@ -205,10 +205,10 @@ fn a_deny_beats_every_allow() {
         assert!(!admits(&named, "good.test:443", form), "{form}");
     }
     assert!(admits(&named, "good.test:443", "198.51.100.7"));
-    let udp = network("udp://a.test:53,a.test", "a.test:53");
-    assert!(!allows(&udp, "udp://a.test:53"), "a deny is about every way");
-    let tcp = network("udp://a.test:53,a.test", "tcp://a.test:53");
-    assert!(allows(&tcp, "udp://a.test:53") && !allows(&tcp, "a.test:53"));
+    let udp = network("udp://a.test:54,a.test", "a.test:54");
+    assert!(!allows(&udp, "udp://a.test:54"), "a deny is about every way");
+    let tcp = network("udp://a.test:54,a.test", "tcp://a.test:54");
+    assert!(allows(&tcp, "udp://a.test:54") && !allows(&tcp, "a.test:54"));
     assert!(!allows(&network("a.test", "*"), "a.test:1"));
     assert_eq!(network("", "a.test").mode, NetworkMode::None);
 }

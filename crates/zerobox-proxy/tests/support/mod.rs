@@ -55,7 +55,13 @@ pub fn rules(rules: &[&str]) -> Network {
             _ => (rule, None),
         };
         let host = HostPattern::parse(host).unwrap();
-        NetRule { effect, transport: None, host, port, origin: Origin::flag("--allow-net", Some(rule.as_ref())) }
+        NetRule {
+            effect,
+            transport: None,
+            host,
+            port,
+            origin: Origin::flag("--allow-net", Some(rule.as_ref())),
+        }
     });
     Network::new(parsed.collect(), Vec::new(), Vec::new())
 }
@@ -80,7 +86,8 @@ pub fn start(network: Network, options: Options) -> Sandbox {
         },
     };
     let table = Arc::clone(&destinations);
-    let destination = move |local: SocketAddr| table.lock().unwrap().get(&local.ip()).copied().unwrap_or(local);
+    let destination =
+        move |local: SocketAddr| table.lock().unwrap().get(&local.ip()).copied().unwrap_or(local);
     let proxy = Proxy::start_with(setup, Arc::new(destination)).unwrap();
     Sandbox { proxy: Some(proxy), port, destinations, next: AtomicU32::new(1), events }
 }
@@ -127,7 +134,8 @@ impl Sandbox {
         stream.read_exact(&mut length).unwrap();
         let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
         stream.read_exact(&mut answer).unwrap();
-        (answer[7] > 0).then(|| <[u8; 4]>::try_from(&answer[query.len() + 12..query.len() + 16]).unwrap().into())
+        (answer[7] > 0)
+            .then(|| <[u8; 4]>::try_from(&answer[query.len() + 12..query.len() + 16]).unwrap().into())
     }
 
     /// The events so far but those of DNS, as JSON-like text.
@@ -149,7 +157,9 @@ impl Sandbox {
     }
 
     pub fn denial(&self, reason: &str) -> Event {
-        self.event(|event| event.decision().is_some_and(|decision| !decision.allowed && decision.reason.contains(reason)))
+        self.event(|event| {
+            event.decision().is_some_and(|decision| !decision.allowed && decision.reason.contains(reason))
+        })
     }
 }
 

@@ -105,7 +105,12 @@ fn malformed_rules_show_where_and_what_to_write() {
         (
             "udp://example.com",
             "a rule about UDP needs a port: `example.com` at character 7",
-            "write `--allow-net=udp://example.com:53`",
+            "write `--allow-net=udp://example.com:123`",
+        ),
+        (
+            "udp://example.com:53",
+            "this port is the sandbox's own name server: `53` at character 19",
+            "leave it out: the names of allowed hosts are resolved without it",
         ),
         (
             "example.com:443,8443",
