@@ -8,7 +8,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "numbers of system calls and families are small")]
 
-use libc::{EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
+use libc::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
 use serde::Serialize;
 
 /// What happens to a call.
@@ -96,6 +96,10 @@ const fn any(argument: u8, mask: u32) -> Condition {
     Condition { argument, mask, value: 0, equal: false }
 }
 
+const fn masked_is(argument: u8, mask: u32, value: u32) -> Condition {
+    Condition { argument, mask, value, equal: true }
+}
+
 const fn masked_is_not(argument: u8, mask: u32, value: u32) -> Condition {
     Condition { argument, mask, value, equal: false }
 }
@@ -150,6 +154,7 @@ mod numbers {
         SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root,
         SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
         SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
+        SYS_sendmmsg as sendmmsg, SYS_sendmsg as sendmsg, SYS_sendto as sendto,
         SYS_setns as setns, SYS_setpriority as setpriority, SYS_socket as socket,
         SYS_socketpair as socketpair, SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_syslog as syslog,
         SYS_umount2 as umount2, SYS_unshare as unshare, SYS_userfaultfd as userfaultfd,
@@ -284,7 +289,13 @@ const MEDIATED_SOCKETS: &[Entry] = rows! {
         "a pair of datagram sockets becomes one of sequenced packets, which cannot be addressed elsewhere";
     connect &[Case { when: &[], action: Action::Mediate }],
         "init connects to sockets that were made inside, and to granted ones";
+    sendto &[fail(&[masked_is(3, MSG_FASTOPEN, MSG_FASTOPEN)], EOPNOTSUPP)], FAST_OPEN;
+    sendmsg &[fail(&[masked_is(2, MSG_FASTOPEN, MSG_FASTOPEN)], EOPNOTSUPP)], FAST_OPEN;
+    sendmmsg &[fail(&[masked_is(3, MSG_FASTOPEN, MSG_FASTOPEN)], EOPNOTSUPP)], FAST_OPEN;
 };
+
+const FAST_OPEN: &str = "it would connect without connect(2); the answer is that of a kernel without TCP Fast Open";
+const MSG_FASTOPEN: u32 = libc::MSG_FASTOPEN as u32;
 
 const AFFINITY: &[Entry] = rows! {
     sched_setaffinity DENY, "the processors are the limit of this run";
