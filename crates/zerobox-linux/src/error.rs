@@ -86,6 +86,9 @@ impl SpawnError {
             Self::Step { source, step } if source.raw_os_error() == Some(libc::EACCES) && step.contains("uid_map") => {
                 "an AppArmor rule takes the rights of user namespaces away: give zerobox a profile with `userns,`".to_owned()
             }
+            Self::Step { source, step } if source.raw_os_error() == Some(libc::EOPNOTSUPP) && step.contains("capture") => {
+                "a kernel with nf_tables and its `tproxy` (`CONFIG_NFT_TPROXY`); or leave `--strict-sandbox` out".to_owned()
+            }
             Self::NotExecutable { source, .. } if source.raw_os_error() == Some(libc::ENOEXEC) => {
                 "it is neither a program of this machine nor a script with a `#!` line".to_owned()
             }

@@ -77,7 +77,10 @@ fn start<'a>(
     let number = ruleset.as_raw_fd().to_le_bytes();
     rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
     await_network(&report)?;
-    sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
+    let own_network = !matches!(prepared.network, Network::Host);
+    if own_network {
+        sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
+    }
     root::detach_host()?;
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
@@ -86,7 +89,6 @@ fn start<'a>(
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
-    let own_network = !matches!(prepared.network, Network::Host);
     let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets, own_network));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
