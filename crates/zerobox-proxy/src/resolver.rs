@@ -159,7 +159,6 @@ const MOST_ADDRESSES: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     fn name(text: &str) -> HostName {
@@ -169,8 +168,12 @@ mod tests {
     /// A resolver whose getent is a shell script. The script finds the folder in `$dir`.
     fn with_script(dir: &Path, script: &str, timeout: Duration) -> Resolver {
         let path = dir.join("getent");
-        std::fs::write(&path, format!("#!/bin/sh\ndir='{}'\n{script}\n", dir.display())).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let script = format!("#!/bin/sh\ndir='{}'\n{script}\n", dir.display());
+        // Another process writes it: a child of another test could inherit our descriptor, and nobody can run a file
+        // that is open for writing.
+        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let mut shell = std::process::Command::new("/bin/sh");
+        assert!(shell.args(["-c", write, "sh", &script]).arg(&path).status().unwrap().success());
         Resolver::with(Source::Getent(Getent::new(path, timeout)))
     }
 

@@ -262,11 +262,16 @@ mod tests {
         let hosts = dir.path().join("hosts");
         std::fs::write(&hosts, "192.0.2.9 db Db.Internal # a.example\n").unwrap();
         run(async {
-            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            let address = udp.local_addr().unwrap();
-            let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
+            let (udp, tcp) = loop {
+                let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                // Somebody else may have the port.
+                if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                    break (udp, tcp);
+                }
+            };
+            let port = udp.local_addr().unwrap().port();
             tokio::spawn(serve(udp, tcp, cut));
-            Files { hosts, resolv_conf, port: address.port() }.ask(&name(text)).await
+            Files { hosts, resolv_conf, port }.ask(&name(text)).await
         })
     }
 
