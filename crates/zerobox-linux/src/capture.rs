@@ -129,7 +129,7 @@ fn everything_local(gateway: IpAddr, family: AddressFamily) -> Messages {
         IpAddr::V6(address) => address.octets().to_vec(),
     };
     let [family, _] = family.as_raw().to_le_bytes();
-    let [loopback @ ..] = LOOPBACK_INDEX.to_ne_bytes();
+    let loopback = LOOPBACK_INDEX.to_ne_bytes();
     let bits = if octets.len() == 4 { 32 } else { 128 };
     let mut messages = Messages::default();
     // struct ifaddrmsg: family, prefix length, flags, scope, index.

@@ -52,7 +52,8 @@ impl Known {
             return Err(Errno::CONNREFUSED);
         }
         let is_granted = stat.st_dev == self.scratch || self.granted.contains(&(stat.st_dev, stat.st_ino));
-        if !is_granted && !(self.own_network && unix_sockets::is_bound_here(file.as_fd())?) {
+        let is_known = is_granted || self.own_network && unix_sockets::is_bound_here(file.as_fd())?;
+        if !is_known {
             return Err(Errno::CONNREFUSED);
         }
         let mut bytes = AddressFamily::UNIX.as_raw().to_ne_bytes().to_vec();
