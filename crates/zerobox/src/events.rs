@@ -1,12 +1,13 @@
 //! What a run tells about its network: a stream of events for programs, and the denials for the report.
 
 use crate::error::Error;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -51,6 +52,15 @@ pub struct Blocked {
     pub count: u64,
 }
 
+/// A connection that was allowed and did not come about, and how often. Inside it looks as if it was reset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Which, and why.
+    pub what: String,
+    /// How often.
+    pub count: u64,
+}
+
 /// Takes the events of a run, from any thread.
 #[derive(Debug)]
 pub(crate) struct Events(Mutex<Ledger>);
@@ -60,6 +70,7 @@ struct Ledger {
     sink: Option<File>,
     written: u64,
     blocked: Vec<Blocked>,
+    failed: Vec<Failed>,
     index: HashMap<(String, String), usize>,
     /// Denials of things that came when there were [`MOST_BLOCKED`] others.
     others: u64,
@@ -71,6 +82,7 @@ struct Ledger {
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) blocked: Vec<Blocked>,
+    pub(crate) failed: Vec<Failed>,
     pub(crate) others: u64,
     pub(crate) lost: bool,
 }
@@ -98,10 +110,7 @@ impl Events {
         };
         let sink = match sink {
             Some(sink @ EventSink::File(path)) => {
-                let flags =
-                    OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
-                let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
-                Some(File::from(file.map_err(|errno| failed(sink, errno))?))
+                Some(File::from(create(path).map_err(|errno| failed(sink, errno))?))
             }
             Some(sink @ EventSink::Descriptor(number)) => {
                 let copy = zerobox_linux::duplicate(*number).map_err(|errno| failed(sink, errno))?;
@@ -113,6 +122,7 @@ impl Events {
             sink,
             written: 0,
             blocked: Vec::new(),
+            failed: Vec::new(),
             index: HashMap::new(),
             others: 0,
             lost: false,
@@ -123,6 +133,9 @@ impl Events {
     pub(crate) fn observe(&self, event: &Event) {
         let Ok(mut ledger) = self.0.lock() else { return };
         ledger.write(event);
+        if let Event::Failed { .. } = event {
+            ledger.fail(event.to_string());
+        }
         if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
             ledger.count(event.to_string(), decision);
         }
@@ -130,8 +143,26 @@ impl Events {
 
     pub(crate) fn summary(&self) -> Summary {
         let Ok(mut ledger) = self.0.lock() else { return Summary::default() };
-        Summary { blocked: std::mem::take(&mut ledger.blocked), others: ledger.others, lost: ledger.lost }
+        Summary {
+            blocked: std::mem::take(&mut ledger.blocked),
+            failed: std::mem::take(&mut ledger.failed),
+            others: ledger.others,
+            lost: ledger.lost,
+        }
     }
+}
+
+/// An earlier run may have put a link where this file shall be, which leads to a file that the events must not replace.
+/// So no link is followed: in a relative path, which begins where commands may write, none at all.
+fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o600);
+    if path.starts_with("/dev") {
+        // `/dev/stderr` is what others write to as well.
+        return rustix::fs::open(path, flags, mode);
+    }
+    let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    rustix::fs::openat2(CWD, path, flags | OFlags::TRUNC | OFlags::NOFOLLOW, mode, resolve)
 }
 
 impl Ledger {
@@ -149,6 +180,14 @@ impl Ledger {
             sink.write_all(&line)
         });
         self.lost |= written.is_err();
+    }
+
+    fn fail(&mut self, what: String) {
+        if let Some(failed) = self.failed.iter_mut().find(|failed| failed.what == what) {
+            failed.count += 1;
+        } else if self.failed.len() < MOST_FAILED {
+            self.failed.push(Failed { what, count: 1 });
+        }
     }
 
     fn count(&mut self, what: String, decision: &Decision) {
@@ -172,5 +211,6 @@ impl Ledger {
 
 /// As many different things are remembered; further ones are counted together.
 const MOST_BLOCKED: usize = 256;
+const MOST_FAILED: usize = 32;
 /// As many events are written; a line has some hundred bytes.
 const MOST_WRITTEN: u64 = 1 << 20;

@@ -24,7 +24,7 @@ mod report;
 mod supervisor;
 
 pub use error::Error;
-pub use events::{Blocked, EventSink};
+pub use events::{Blocked, EventSink, Failed};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};

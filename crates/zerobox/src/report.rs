@@ -1,7 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
-use crate::events::Blocked;
+use crate::events::{Blocked, Failed};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
@@ -20,6 +20,8 @@ pub struct Report {
     pub created: Vec<Watched>,
     /// What was denied of the network.
     pub blocked: Vec<Blocked>,
+    /// Connections that were allowed and did not come about.
+    pub failed: Vec<Failed>,
     /// How many further denials there were, of other things than those in `blocked`.
     pub otherwise_blocked: u64,
     /// Whether the stream of events is not complete.
@@ -96,9 +98,11 @@ impl Report {
         }
         for blocked in &self.blocked {
             let Blocked { what, reason, count, .. } = blocked;
-            let times = if *count > 1 { format!(", {count} times") } else { String::new() };
-            lines.push(format!("blocked: {what}: {reason}{times}"));
+            lines.push(format!("blocked: {what}: {reason}{}", times(*count)));
             lines.extend(blocked.hint.iter().map(|hint| format!("hint: {hint}")));
+        }
+        for Failed { what, count } in &self.failed {
+            lines.push(format!("failed outside: {what}{}", times(*count)));
         }
         if self.otherwise_blocked > 0 {
             lines.push(format!("blocked: {} other attempts", self.otherwise_blocked));
@@ -117,6 +121,10 @@ impl Report {
         }
         lines
     }
+}
+
+fn times(count: u64) -> String {
+    if count > 1 { format!(", {count} times") } else { String::new() }
 }
 
 const LISTED: usize = 5;

@@ -98,6 +98,7 @@ impl Session {
             dropped: run.dropped,
             created: changes::find(&self.policy, start),
             blocked: summary.blocked,
+            failed: summary.failed,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,

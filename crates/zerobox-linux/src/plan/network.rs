@@ -81,9 +81,11 @@ impl Capture {
 /// host's. What the policy hides stays hidden.
 fn files(policy: &Policy) -> Vec<(PathBuf, String)> {
     let host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let system = rustix::system::uname();
+    let own_name = system.nodename().to_string_lossy();
     [
         ("/etc/resolv.conf", RESOLV_CONF.to_owned()),
-        ("/etc/hosts", hosts(&host("/etc/hosts"), &policy.network)),
+        ("/etc/hosts", hosts(&host("/etc/hosts"), &own_name, &policy.network)),
         ("/etc/nsswitch.conf", nsswitch(&host("/etc/nsswitch.conf"))),
     ]
     .into_iter()
@@ -103,20 +105,23 @@ fn place_of(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The host's names of loopback addresses, which are the sandbox's own. All others shall come to us, and so shall those
-/// that a rule names: the host may have a server behind them.
-fn hosts(text: &str, network: &Network) -> String {
+/// The host's names of loopback addresses, which are the sandbox's own, and its own name. All others shall come to us, and
+/// so shall those that a rule names: the host may have a server behind them.
+fn hosts(text: &str, own_name: &str, network: &Network) -> String {
+    let is_ours = |name: &&str| HostName::parse(name).is_ok_and(|name| !network.knows(&name));
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();
         let is_loopback = |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         let Some(address) = words.next().filter(|address| is_loopback(address)) else { continue };
-        let is_ours = |name: &&str| HostName::parse(name).is_ok_and(|name| !network.knows(&name));
         let names: Vec<&str> = words.filter(is_ours).filter(|name| *name != "localhost").collect();
         if !names.is_empty() {
             hosts += &format!("{address}\t{}\n", names.join(" "));
         }
+    }
+    if is_ours(&own_name) && own_name != "localhost" {
+        hosts += &format!("127.0.1.1\t{own_name}\n::1\t{own_name}\n");
     }
     hosts
 }

@@ -154,11 +154,10 @@ mod numbers {
         SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root,
         SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
         SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
-        SYS_sendmmsg as sendmmsg, SYS_sendmsg as sendmsg, SYS_sendto as sendto,
-        SYS_setns as setns, SYS_setpriority as setpriority, SYS_socket as socket,
-        SYS_socketpair as socketpair, SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_syslog as syslog,
-        SYS_umount2 as umount2, SYS_unshare as unshare, SYS_userfaultfd as userfaultfd,
-        SYS_vhangup as vhangup,
+        SYS_sendmmsg as sendmmsg, SYS_sendmsg as sendmsg, SYS_sendto as sendto, SYS_setns as setns,
+        SYS_setpriority as setpriority, SYS_socket as socket, SYS_socketpair as socketpair,
+        SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_syslog as syslog, SYS_umount2 as umount2,
+        SYS_unshare as unshare, SYS_userfaultfd as userfaultfd, SYS_vhangup as vhangup,
     };
     pub(super) const fchmodat2: libc::c_long = 452;
 }
@@ -294,7 +293,8 @@ const MEDIATED_SOCKETS: &[Entry] = rows! {
     sendmmsg &[fail(&[masked_is(3, MSG_FASTOPEN, MSG_FASTOPEN)], EOPNOTSUPP)], FAST_OPEN;
 };
 
-const FAST_OPEN: &str = "it would connect without connect(2); the answer is that of a kernel without TCP Fast Open";
+const FAST_OPEN: &str =
+    "it would connect without connect(2); the answer is that of a kernel without TCP Fast Open";
 const MSG_FASTOPEN: u32 = libc::MSG_FASTOPEN as u32;
 
 const AFFINITY: &[Entry] = rows! {

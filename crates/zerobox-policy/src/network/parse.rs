@@ -8,7 +8,7 @@ use crate::network::{NetRule, Network, Pin, Publish, Transport};
 use crate::origin::Origin;
 use crate::request::{NetList, Request};
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 /// A rule that cannot be read, with the part of it that is wrong.
@@ -62,6 +62,10 @@ impl NetRule {
         let start = text.len() - rest.len();
         let (host, port) = split_port(rest);
         let pattern = HostPattern::parse(host).map_err(|error| host_error(text, start, host, port, error))?;
+        if let Some((address, port)) = ambiguous(rest) {
+            let hint = Some(Hint::Rule(format!("[{address}]:{port}")));
+            return Err(RuleError::new("this may be an address, or one with a port", text, start, hint));
+        }
         let port = match port {
             Some("*") => None,
             Some(digits) => {
@@ -285,6 +289,13 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
         Some(at) if colons == 1 => (&text[..at], Some(&text[at + 1..])),
         _ => (text, None),
     }
+}
+
+/// An IPv6 address without brackets that is one with a port as well: `::1:443`. A deny that is read the wrong way denies
+/// nothing.
+fn ambiguous(text: &str) -> Option<(Ipv6Addr, u16)> {
+    let (address, port) = text.rsplit_once(':').filter(|(_, port)| port.len() > 1)?;
+    Some((address.parse().ok()?, parse_port(port)?))
 }
 
 fn parse_port(text: &str) -> Option<u16> {
