@@ -19,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zerobox_policy::{
     AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network,
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) inside: Option<Inside>,
     pub(crate) host_proxies: HostProxies,
     pub(crate) observe: Observe,
+    /// How many more connections of HTTP there may be, which keep more than others do.
+    pub(crate) requests: Semaphore,
     own: Mutex<HashMap<IpAddr, (Instant, bool)>>,
 }
 
@@ -65,6 +68,7 @@ impl Shared {
             inside,
             host_proxies: HostProxies::new(environment),
             observe,
+            requests: Semaphore::new(http::CONNECTIONS),
             own: Mutex::default(),
         }
     }
@@ -167,6 +171,8 @@ pub(crate) async fn captured(shared: &Arc<Shared>, client: TcpStream, wanted: So
         return Box::pin(explicit::serve(shared, client)).await;
     }
     let Some(target) = Target::new(shared, Host::from(address), wanted.port()) else {
+        let target = Target { host: Host::from(address), port: wanted.port(), _lease: None };
+        shared.tell_connect(&target, None, denied("this address stands for no name".to_owned()));
         return reset(&client);
     };
     if target.port == DNS && !target.is_named_dns(&shared.network) {
@@ -188,9 +194,9 @@ pub(crate) async fn pass(
     server: Server,
 ) {
     let mut relay = Relay::new(client, server.stream);
-    relay.to_client(server.early);
+    relay.for_client(server.early);
     let Some(name) = target.name() else {
-        relay.to_server(first);
+        relay.for_server(first);
         return relay.run().await;
     };
     let mut gate = FirstBytes::default();
@@ -218,7 +224,7 @@ pub(crate) async fn pass(
         // A proxy that takes requests only is no way for anything else.
         _ if server.absolute.is_some() => relay.reset(),
         _ if fits => {
-            relay.to_server(gate.into_bytes());
+            relay.for_server(gate.into_bytes());
             relay.run().await;
         }
         Some(Opening::Tls(asked)) => {
@@ -251,12 +257,9 @@ async fn opening(relay: &mut Relay, gate: &mut FirstBytes) -> io::Result<Option<
 }
 
 async fn refuse(relay: Relay, answer: &[u8]) {
-    match relay.into_sockets() {
-        Some((client, server)) => {
-            drop(server);
-            Box::pin(refusal::say(client, answer)).await;
-        }
-        None => {}
+    if let Some((client, server)) = relay.into_sockets() {
+        drop(server);
+        Box::pin(refusal::say(client, answer)).await;
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::header::{HOST, HeaderName, PROXY_AUTHORIZATION};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
@@ -121,7 +121,11 @@ async fn requests(shared: &Arc<Shared>, client: Connection) {
         true => Ok(state.connect(request).await),
         false => state.request(request).await,
     });
-    let _ = http::server_1().serve_connection(TokioIo::new(client), service).with_upgrades().await;
+    let Ok(slot) = shared.requests.acquire().await else { return };
+    let mut builder = http::server_1();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let _ = builder.serve_connection(TokioIo::new(client), service).with_upgrades().await;
+    drop(slot);
     let Client { upgrade, tunnel, .. } = state;
     let tunnel = lock(&tunnel).take();
     match tunnel {

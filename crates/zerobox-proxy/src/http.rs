@@ -31,8 +31,18 @@ use zerobox_policy::{Decision, Event, NetVerdict};
 /// How long the body of a request with `Expect: 100-continue` waits for a server that may not know the word.
 const CONTINUE: Duration = Duration::from_secs(1);
 
-/// The most bytes of a head of HTTP/2.
+/// How many connections of HTTP/1 there may be at once.
+pub(crate) const CONNECTIONS: usize = 4096;
+
+/// One of HTTP/2 counts for so many.
+const CONNECTION_2: u32 = 32;
+
+/// The most bytes of a head, and of what is read at once.
 const HEAD: u32 = 64 * 1024;
+const BUFFER: usize = 64 * 1024;
+
+/// How much of a stream of HTTP/2 waits to be sent.
+const UNSENT: usize = 16 * 1024;
 
 /// How many bytes of a stream of HTTP/2, and of all streams of a connection, are on their way at once.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -56,6 +66,7 @@ pub(crate) async fn serve(
     absolute: Option<Absolute>,
     is_h2: bool,
 ) {
+    let Ok(_slot) = shared.requests.acquire_many(if is_h2 { CONNECTION_2 } else { 1 }).await else { return };
     let decision = match shared.network.decide(&target.connect()) {
         NetVerdict::Allowed(allowed) => allowed_by(allowed.rule),
         NetVerdict::Denied(denial) => (&denial).into(),
@@ -136,7 +147,7 @@ async fn serve_1(site: &Site, client: Connection, server: Connection, absolute: 
 /// How a client of HTTP/1 is served.
 pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.half_close(true).preserve_header_case(true).auto_date_header(false);
+    builder.half_close(true).preserve_header_case(true).auto_date_header(false).max_buf_size(BUFFER);
     builder
 }
 
@@ -149,8 +160,8 @@ pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
         return;
     };
     let mut relay = Relay::new(client, server);
-    relay.to_server(from_client);
-    relay.to_client(from_server);
+    relay.for_server(from_client);
+    relay.for_client(from_server);
     relay.run().await;
 }
 
@@ -166,7 +177,7 @@ pub(crate) async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
 async fn serve_2(site: Arc<Site>, client: Connection, server: Connection) {
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
-    builder.max_header_list_size(HEAD);
+    builder.max_header_list_size(HEAD).max_send_buf_size(UNSENT);
     let Ok((sender, upstream)) = builder.handshake(TokioIo::new(server)).await else { return };
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (site, mut sender) = (Arc::clone(&site), sender.clone());
@@ -179,7 +190,11 @@ async fn serve_2(site: Arc<Site>, client: Connection, server: Connection) {
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
-    builder.max_header_list_size(HEAD).max_concurrent_streams(STREAMS).auto_date_header(false);
+    builder
+        .max_header_list_size(HEAD)
+        .max_send_buf_size(UNSENT)
+        .max_concurrent_streams(STREAMS)
+        .auto_date_header(false);
     let mut upstream = pin!(upstream);
     let mut downstream = pin!(builder.serve_connection(TokioIo::new(client), service));
     let mut server_ended = false;
@@ -208,7 +223,8 @@ impl Origin {
         absolute: Option<Absolute>,
     ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<()>> + Send)> {
         let mut builder = conn::http1::Builder::new();
-        let (sender, connection) = builder.preserve_header_case(true).handshake(TokioIo::new(server)).await?;
+        let (sender, connection) =
+            builder.preserve_header_case(true).max_buf_size(BUFFER).handshake(TokioIo::new(server)).await?;
         Ok((
             Self { sender: Mutex::new(sender), absolute, is_changing: AtomicBool::new(false) },
             connection.with_upgrades(),

@@ -36,3 +36,37 @@ use zerobox_policy::Event;
 
 /// Who is told of every decision. It is called on the proxy's own thread and must not wait.
 pub type Observe = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// What the fuzz targets call.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::first_bytes::FirstBytes;
+    use crate::hello::HelloReader;
+    use crate::http_head;
+    use hyper::{Request, Uri};
+    use zerobox_policy::{Host, HostName};
+
+    /// The bytes as a ClientHello, in parts of `part` bytes, and whole: both ways say the same.
+    pub fn client_hello(bytes: &[u8], part: u8) {
+        let mut reader = HelloReader::default();
+        let mut parts = bytes.chunks(usize::from(part).max(1)).map(|part| reader.read(part));
+        let split = parts.find(|hello| *hello != crate::hello::Hello::Incomplete);
+        let whole = Some(HelloReader::default().read(bytes)).filter(|hello| *hello != crate::hello::Hello::Incomplete);
+        assert_eq!(split, whole);
+    }
+
+    /// The bytes as what a client begins with, in parts and whole, and as a target and a host of a request.
+    pub fn http_head(bytes: &[u8], part: u8) {
+        let mut first = FirstBytes::default();
+        let mut parts = bytes.chunks(usize::from(part).max(1));
+        assert_eq!(parts.find_map(|part| first.push(part)), FirstBytes::default().push(bytes));
+        assert!(bytes.starts_with(first.bytes()));
+        let (target, host) = bytes.split_at(bytes.len() / 2);
+        let (Ok(target), Ok(name)) = (Uri::try_from(target), HostName::parse("a.test")) else { return };
+        let Ok(mut request) = Request::builder().uri(target).header("host", host).body(()) else { return };
+        if http_head::check(&mut request, &Host::Name(name), 80).is_ok() {
+            let host = request.headers().get("host").map(|host| host.as_bytes().to_vec());
+            assert!(matches!(host.as_deref(), Some(b"a.test" | b"a.test:80")));
+        }
+    }
+}

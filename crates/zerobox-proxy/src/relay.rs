@@ -1,11 +1,12 @@
 //! Bytes from one TCP socket to another, as they come.
 //!
 //! A thread has one buffer: what is read is written at once, and only what the other side does not take is kept with the
-//! connection, at most [`BUFFER`] bytes. A direction that fills the buffer moves its bytes through a pipe with splice(2)
+//! connection, at most [`BUFFER`] bytes, and [`SCARCE`] once all connections together keep [`HELD`]. A direction that fills the buffer moves its bytes through a pipe with splice(2)
 //! from then on, without touching them, until it has nothing to say. The end of one direction is passed on as a shutdown,
 //! a reset as a reset.
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -20,6 +21,12 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// The most that is read at once, and so the most that a slow receiver keeps here.
 const BUFFER: usize = 64 * 1024;
+
+/// How much all connections of a thread may keep before each keeps little.
+const HELD: usize = 32 * 1024 * 1024;
+
+/// The most that is read at once then.
+const SCARCE: usize = 4 * 1024;
 
 /// The size that a pipe should have. An unprivileged user's pipes may have 64 MiB together (pipe(7)).
 const PIPE: usize = 1024 * 1024;
@@ -37,6 +44,7 @@ thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
     static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
     static LIVE: Cell<usize> = const { Cell::new(0) };
+    static KEPT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes the coming end of `stream` a reset.
@@ -53,6 +61,8 @@ pub(crate) struct Relay {
     up: Flow,
     /// From the server to the client.
     down: Flow,
+    /// The server has said something that is not the beginning of HTTP/2.
+    spoken: bool,
 }
 
 impl fmt::Debug for Relay {
@@ -63,30 +73,46 @@ impl fmt::Debug for Relay {
 
 impl Relay {
     pub(crate) fn new(client: TcpStream, server: TcpStream) -> Self {
-        Self { client, server, up: Flow::default(), down: Flow::default() }
+        Self { client, server, up: Flow::default(), down: Flow::default(), spoken: false }
     }
 
-    /// `bytes` are next for the server.
-    pub(crate) fn to_server(&mut self, bytes: Vec<u8>) {
+    /// `bytes` are next for the server. A new socket has room, which epoll would tell only in the next turn.
+    pub(crate) fn for_server(&mut self, mut bytes: Vec<u8>) {
+        if self.up.is_empty() && !bytes.is_empty() {
+            // An error shows again when the rest is flushed.
+            let sent =
+                send(&self.server, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or_default();
+            bytes.drain(..sent.min(bytes.len()));
+        }
         self.up.keep(bytes);
     }
 
     /// `bytes` are next for the client.
-    pub(crate) fn to_client(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn for_client(&mut self, bytes: Vec<u8>) {
+        self.spoken |= !bytes.is_empty();
         self.down.keep(bytes);
     }
 
     /// Reads from the client until `done` has an answer to its bytes, none of which the server gets. What the server says
-    /// is passed on meanwhile. `None` is the client's end.
+    /// is passed on meanwhile, but not the first frame of HTTP/2, which is for whoever speaks to it. `None` is the client's
+    /// end.
     pub(crate) async fn until<T>(
         &mut self,
         mut done: impl FnMut(&[u8]) -> Option<T>,
     ) -> io::Result<Option<T>> {
-        let Self { client, server, down, .. } = self;
+        let Self { client, server, down, spoken, .. } = self;
         poll_fn(|context| {
+            if !*spoken {
+                let mut start = [0; 9];
+                let mut start = ReadBuf::new(&mut start);
+                let peeked = server.poll_peek(context, &mut start);
+                *spoken = peeked.is_ready() && (start.filled().is_empty() || !begins_http2(start.filled()));
+            }
             let (mut from_client, mut to_client) = client.split();
             let (mut from_server, _) = server.split();
-            if let Poll::Ready(Err(error)) = down.poll(context, &mut from_server, &mut to_client) {
+            if *spoken
+                && let Poll::Ready(Err(error)) = down.poll(context, &mut from_server, &mut to_client, false)
+            {
                 return Poll::Ready(Err(error));
             }
             SHARED.with_borrow_mut(|shared| {
@@ -113,18 +139,23 @@ impl Relay {
 
     /// Passes everything on, until both directions have ended or one side is reset.
     pub(crate) async fn run(mut self) {
-        let Self { client, server, up, down } = &mut self;
+        let Self { client, server, up, down, .. } = &mut self;
         let ended = poll_fn(|context| {
             let (mut from_client, mut to_client) = client.split();
             let (mut from_server, mut to_server) = server.split();
             // What a server said before it went away is worth more than what it did not want to hear.
-            let down = down.poll(context, &mut from_server, &mut to_client)?;
-            let up = up.poll(context, &mut from_client, &mut to_server)?;
-            if down.is_ready() && up.is_ready() { Poll::Ready(Ok::<_, io::Error>(())) } else { Poll::Pending }
+            let down_ended =
+                down.poll(context, &mut from_server, &mut to_client, up.closed).map_err(|_| Side::Server)?;
+            let up_ended =
+                up.poll(context, &mut from_client, &mut to_server, down.closed).map_err(|_| Side::Client)?;
+            if down_ended.is_ready() && up_ended.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await;
-        if ended.is_err() || self.up.refused || self.down.refused {
-            self.reset();
+        if ended == Err(Side::Server) || self.up.refused {
+            reset(&self.client);
+        }
+        if ended == Err(Side::Client) || self.down.refused {
+            reset(&self.server);
         }
     }
 
@@ -135,12 +166,16 @@ impl Relay {
     }
 }
 
+#[derive(Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
 /// One direction.
 #[derive(Default)]
 struct Flow {
-    /// What was read and not taken yet begins at `sent`.
-    rest: Vec<u8>,
-    sent: usize,
+    rest: Rest,
     pipe: Option<Pipe>,
     /// How much the pipe holds.
     piped: usize,
@@ -155,22 +190,24 @@ struct Flow {
 impl Flow {
     fn keep(&mut self, bytes: Vec<u8>) {
         if self.is_empty() {
-            (self.rest, self.sent) = (bytes, 0);
+            self.rest = Rest::new(bytes);
         } else {
-            self.rest.extend_from_slice(&bytes);
+            self.rest = Rest::new([self.rest.left(), &bytes].concat());
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.sent == self.rest.len() && self.piped == 0
+        self.rest.left().is_empty() && self.piped == 0
     }
 
-    /// Passes on what there is. Ready when the direction has ended; an error is the source's.
+    /// Passes on what there is. Ready when the direction has ended; an error is the source's. The end of the `last` one
+    /// needs no shutdown, because the sockets are closed then.
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         from: &mut ReadHalf<'_>,
         to: &mut WriteHalf<'_>,
+        last: bool,
     ) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
             if self.closed {
@@ -181,8 +218,10 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
             if self.ended {
-                // A receiver that is gone needs no end.
-                let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
+                if !last {
+                    // A receiver that is gone needs no end.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
+                }
                 self.close();
                 return Poll::Ready(Ok(()));
             }
@@ -204,7 +243,8 @@ impl Flow {
         to: &mut WriteHalf<'_>,
     ) -> Poll<io::Result<()>> {
         SHARED.with_borrow_mut(|shared| {
-            let mut buffer = ReadBuf::new(shared);
+            let most = if KEPT.get() < HELD { BUFFER } else { SCARCE };
+            let mut buffer = ReadBuf::new(shared.get_mut(..most).unwrap_or_default());
             ready!(Pin::new(from).poll_read(context, &mut buffer))?;
             let bytes = buffer.filled();
             if bytes.is_empty() {
@@ -224,7 +264,7 @@ impl Flow {
             };
             let rest = bytes.get(sent..).unwrap_or_default();
             if !rest.is_empty() {
-                (self.rest, self.sent) = (rest.to_vec(), 0);
+                self.rest = Rest::new(rest.to_vec());
             }
             Poll::Ready(Ok(()))
         })
@@ -253,11 +293,11 @@ impl Flow {
 
     /// Ready when the receiver has taken everything; an error is the receiver's.
     fn poll_flush(&mut self, context: &mut Context<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.rest.get(self.sent..) {
-            self.sent += ready!(Pin::new(&mut *to).poll_write(context, rest))?;
+        while !self.rest.left().is_empty() {
+            self.rest.sent += ready!(Pin::new(&mut *to).poll_write(context, self.rest.left()))?;
         }
-        if !self.rest.is_empty() {
-            (self.rest, self.sent) = (Vec::new(), 0);
+        if self.rest.sent > 0 {
+            self.rest = Rest::default();
         }
         let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(())) };
         let socket: &TcpStream = to.as_ref();
@@ -281,8 +321,7 @@ impl Flow {
 
     fn close(&mut self) {
         self.closed = true;
-        self.rest = Vec::new();
-        self.sent = 0;
+        self.rest = Rest::default();
         // A pipe that still holds bytes is not for others.
         if let (Some(pipe), 0) = (self.pipe.take(), self.piped) {
             pipe.give_back();
@@ -291,8 +330,40 @@ impl Flow {
     }
 }
 
+/// Whether this may be the head of a SETTINGS frame, with which a server of HTTP/2 begins unasked (RFC 9113 sections 3.4
+/// and 6.5).
+fn begins_http2(bytes: &[u8]) -> bool {
+    let wanted = [Some(0), None, None, Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)];
+    bytes.iter().zip(wanted).all(|(byte, wanted)| wanted.is_none_or(|wanted| wanted == *byte))
+}
+
 fn move_bytes(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, length: usize) -> io::Result<usize> {
     Ok(splice(from, None, to, None, length, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+}
+
+/// What was read and not taken yet.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// How many of them were taken.
+    sent: usize,
+}
+
+impl Rest {
+    fn new(bytes: Vec<u8>) -> Self {
+        KEPT.set(KEPT.get() + bytes.len());
+        Self { bytes, sent: 0 }
+    }
+
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let _ = KEPT.try_with(|kept| kept.set(kept.get().saturating_sub(self.bytes.len())));
+    }
 }
 
 /// Where the kernel keeps the bytes between two sockets.

@@ -28,7 +28,7 @@ const RESERVED: u64 = 256;
 const PER_CONNECTION: u64 = 3;
 
 /// The most connections, where the limit of descriptors allows more.
-const CONNECTIONS: u64 = 16 * 1024;
+const CONNECTIONS: u64 = 10 * 1024;
 
 /// How long nothing is accepted after an error that is not the connection's.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -131,7 +131,7 @@ impl Server {
 
     fn run(self, runtime: Runtime, stopped: oneshot::Receiver<()>) {
         runtime.block_on(async {
-            let _ = self.start();
+            self.start();
             let _ = stopped.await;
         });
         // What still asks the host's resolver is not waited for.

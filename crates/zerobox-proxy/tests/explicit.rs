@@ -1,4 +1,5 @@
 //! The proxy on the gateway, and the host's own proxy.
+#![allow(clippy::unwrap_used, reason = "a test may end")]
 
 mod support;
 

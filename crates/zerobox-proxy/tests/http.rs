@@ -1,4 +1,5 @@
 //! Plain HTTP to the server of a name: what passes, and what does not.
+#![allow(clippy::unwrap_used, reason = "a test may end")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Servers inside the sandbox, whose sockets the sandbox's init gives.
+#![allow(clippy::unwrap_used, reason = "a test may end")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Connections that are passed through as they are, and those that are not.
+#![allow(clippy::unwrap_used, reason = "a test may end")]
 
 mod support;
 

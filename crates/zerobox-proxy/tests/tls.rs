@@ -1,4 +1,5 @@
 //! TLS that is passed through: the name that is asked for is the one that the connection is for.
+#![allow(clippy::unwrap_used, reason = "a test may end")]
 
 mod support;
 
