@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) dns: Dns,
     pub(crate) inside: Option<Inside>,
+    pub(crate) inside_first: bool,
     pub(crate) host_proxies: HostProxies,
     pub(crate) observe: Observe,
     /// How many more connections of HTTP there may be, which keep more than others do.
@@ -56,6 +57,7 @@ impl Shared {
     pub(crate) fn new(
         network: Arc<Network>,
         inside: Option<Inside>,
+        inside_first: bool,
         environment: &[(OsString, OsString)],
         observe: Observe,
     ) -> Self {
@@ -66,6 +68,7 @@ impl Shared {
             resolver: Resolver::new(),
             network,
             inside,
+            inside_first,
             host_proxies: HostProxies::new(environment),
             observe,
             requests: Semaphore::new(http::CONNECTIONS),

@@ -51,7 +51,8 @@ pub mod fuzzing {
         let mut reader = HelloReader::default();
         let mut parts = bytes.chunks(usize::from(part).max(1)).map(|part| reader.read(part));
         let split = parts.find(|hello| *hello != crate::hello::Hello::Incomplete);
-        let whole = Some(HelloReader::default().read(bytes)).filter(|hello| *hello != crate::hello::Hello::Incomplete);
+        let whole = Some(HelloReader::default().read(bytes))
+            .filter(|hello| *hello != crate::hello::Hello::Incomplete);
         assert_eq!(split, whole);
     }
 

@@ -32,7 +32,7 @@ pub(crate) const TOO_LONG: &[u8] =
 /// What is denied, why, and what would allow it: the short text that a person reads in place of an answer.
 pub(crate) fn text(target: &Target, denial: &NetDenial) -> String {
     let hint = denial.hint.as_ref().map(|hint| format!("; allow it with {hint}")).unwrap_or_default();
-    format!("zerobox: connection to {} denied: {denial}{hint}\n", target.connect())
+    format!("zerobox: blocked connection to {}: {denial}{hint}\n", target.connect())
 }
 
 /// Refuses a client in its own protocol: HTTP with a text that says why, TLS with an alert, all else with a reset.

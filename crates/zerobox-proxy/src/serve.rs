@@ -42,6 +42,9 @@ pub struct Sockets {
     pub udp: Vec<(OwnedFd, u16)>,
     /// Where the init of the sandbox gives sockets of the sandbox's network.
     pub inside: Option<OwnedFd>,
+    /// Whether connections from inside to its own loopback arrive here even when a server inside could take them, so that
+    /// it is asked first. Listeners that stand in its place leave no room for one.
+    pub inside_first: bool,
     /// Listeners of the host, each with the port inside that it leads to.
     pub published: Vec<(OwnedFd, u16)>,
 }
@@ -123,7 +126,7 @@ impl Server {
             listeners: sockets.tcp.into_iter().map(listener).collect::<io::Result<_>>()?,
             datagrams: sockets.udp,
             published: published.collect::<io::Result<_>>()?,
-            shared: Arc::new(Shared::new(network, inside, &environment, observe)),
+            shared: Arc::new(Shared::new(network, inside, sockets.inside_first, &environment, observe)),
             destination,
             connections: connections(),
         })

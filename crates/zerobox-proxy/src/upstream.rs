@@ -209,7 +209,7 @@ async fn loopback(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
         Host::Address(address) => &[*address],
         Host::Name(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
     };
-    if let Some(inside) = &shared.inside {
+    if let Some(inside) = shared.inside.as_ref().filter(|_| shared.inside_first) {
         for address in wanted {
             if let Ok(stream) = inside.connect((*address, target.port).into()).await {
                 return Ok(Server::direct(stream));

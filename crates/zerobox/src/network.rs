@@ -48,11 +48,18 @@ impl Outside {
     /// When there is no thread to be had; connections then wait, and are refused at the end of the run.
     pub(crate) fn serve(&mut self, connections: Connections) -> io::Result<()> {
         let listeners = connections.listeners;
+        let inside_first = listeners.as_ref().is_some_and(|listeners| listeners.complete);
         let (tcp, udp) = listeners.map(|listeners| (listeners.tcp, listeners.udp)).unwrap_or_default();
         let events = Arc::clone(&self.events);
         let proxy = Proxy::start(Setup {
             network: Arc::clone(&self.network),
-            sockets: Sockets { tcp, udp, inside: connections.inside, published: connections.published },
+            sockets: Sockets {
+                tcp,
+                udp,
+                inside: connections.inside,
+                inside_first,
+                published: connections.published,
+            },
             environment: std::mem::take(&mut self.environment),
             observe: Arc::new(move |event| events.observe(event)),
         })?;

@@ -77,6 +77,7 @@ pub fn start(network: Network, options: Options) -> Sandbox {
             tcp: vec![listener.into()],
             udp: Vec::new(),
             inside: options.inside,
+            inside_first: true,
             published: options.published,
         },
         environment: options.environment.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
