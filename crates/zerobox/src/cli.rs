@@ -10,7 +10,7 @@ use flags::{DryRun, Flags, Shell};
 use std::io::Write;
 use text::say;
 use zerobox::{Error, Session};
-use zerobox_policy::PolicyError;
+use zerobox_policy::{PolicyError, quote};
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
@@ -25,11 +25,19 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
+    let bare = flags.bare_list();
     match run(flags) {
         Ok(code) => code & 0xff,
         Err(error) => {
             say(&error.to_string());
-            if let Some(hint) = error.hint() {
+            let taken_for_command = match (&error, bare) {
+                (Error::NotFound { name }, Some(flag)) => {
+                    let whole = quote::flag(flag, [name]);
+                    Some(format!("is it the value of `{flag}`? That goes behind `=`: `{whole}`"))
+                }
+                _ => None,
+            };
+            if let Some(hint) = taken_for_command.or_else(|| error.hint()) {
                 say(&format!("hint: {hint}"));
             }
             error.exit_code()

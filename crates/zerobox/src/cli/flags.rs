@@ -207,6 +207,16 @@ pub(crate) enum Shell {
 }
 
 impl Flags {
+    /// A flag that was given without its list: the word behind it is the command, which not everybody expects.
+    pub(crate) fn bare_list(&self) -> Option<&'static str> {
+        let bare = |given: bool, flag| given.then_some(flag);
+        let is_all = |value: &OsString| value == ALL;
+        bare(self.allow_net.iter().any(|value| value == ALL), "--allow-net")
+            .or(bare(self.allow_read.iter().any(is_all), "--allow-read"))
+            .or(bare(self.allow_write.iter().any(is_all), "--allow-write"))
+            .or(bare(self.allow_env.iter().any(|value| value == ALL), "--allow-env"))
+    }
+
     pub(crate) fn into_request(self) -> Request {
         Request {
             command: self.command,
