@@ -13,10 +13,11 @@
 use crate::netlink::{ACK, APPEND, Attributes, CREATE, Messages};
 use crate::plan::Capture;
 use crate::sys::{self, Result};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, netlink::NETFILTER};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use zerobox_policy::LoopbackPorts;
 
 /// The gateway: name server, proxy for who wants one, and the source of the sandbox's connections.
@@ -61,11 +62,15 @@ impl Prepared {
         }
     }
 
-    /// Sets the network of this process's namespace up, in which the loopback interface is up already.
+    /// Sets the network of this process's namespace up, in which the loopback interface is up already. `settings` is
+    /// `/proc/sys`, from before init began to hide it.
     ///
     /// # Errors
     /// Whatever keeps the connections from arriving.
-    pub(crate) fn carry_out(&self) -> Result<Listeners> {
+    pub(crate) fn carry_out(&self, settings: Option<BorrowedFd<'_>>) -> Result<Listeners> {
+        if let Some(settings) = settings {
+            reuse_ports(settings);
+        }
         self.addresses.exchange(ROUTE)?;
         let has_6 = self.addresses_6.exchange(ROUTE).is_ok();
         let rules = if has_6 { &self.rules } else { &self.rules_4 };
@@ -87,6 +92,16 @@ impl Prepared {
             }
         }
         Ok(listeners)
+    }
+}
+
+/// By default a port that is still waiting for late packets is free again at once on the loopback addresses only, and to all
+/// of these others it takes a minute (`tcp_tw_reuse`, ip-sysctl.rst): after some ten thousand connections to one host the
+/// kernel would look for a free port among all of them. Where the file cannot be written it stays so.
+fn reuse_ports(settings: BorrowedFd<'_>) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::openat(settings, c"net/ipv4/tcp_tw_reuse", flags, Mode::empty()) {
+        let _ = rustix::io::write(&file, b"1");
     }
 }
 

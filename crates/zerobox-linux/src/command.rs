@@ -94,9 +94,9 @@ fn make_network(network: &Network, control: BorrowedFd<'_>) -> Result<(), Failur
         sys::loopback_up(socket.as_fd())
     };
     loopback().map_err(Failure::at(Stage::Network))?;
-    let Network::Captured { capture, strict, .. } = network else { return Ok(()) };
+    let Network::Captured { capture, settings, strict, .. } = network else { return Ok(()) };
     let capture = || {
-        let listeners = capture.carry_out()?;
+        let listeners = capture.carry_out(settings.as_ref().map(AsFd::as_fd))?;
         if *strict && !listeners.complete {
             return Err(Errno::OPNOTSUPP);
         }

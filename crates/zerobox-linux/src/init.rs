@@ -77,8 +77,7 @@ fn start<'a>(
     let number = ruleset.as_raw_fd().to_le_bytes();
     rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
     await_network(&report)?;
-    let own_network = !matches!(prepared.network, Network::Host);
-    if own_network {
+    if !matches!(prepared.network, Network::Host) {
         sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
     }
     root::detach_host()?;
@@ -89,7 +88,7 @@ fn start<'a>(
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
-    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets, own_network));
+    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets, &prepared.network));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at(Stage::Init))?;

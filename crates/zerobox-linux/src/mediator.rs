@@ -17,10 +17,11 @@
 mod address;
 mod callers;
 
+use crate::prepare::Network;
 use crate::sys::{self, Notification};
 use address::{Address, Known};
 use callers::Callers;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
@@ -57,7 +58,13 @@ struct Waiting {
 }
 
 impl Mediator {
-    pub(crate) fn new(listener: OwnedFd, granted: &[CString], own_network: bool) -> Self {
+    pub(crate) fn new(listener: OwnedFd, granted: &[CString], network: &Network) -> Self {
+        // What follows a captured connection happens outside. Between two programs inside it is better that all
+        // processors take part.
+        if matches!(network, Network::Captured { .. }) {
+            sys::wake_at_once(listener.as_fd());
+        }
+        let own_network = !matches!(network, Network::Host);
         Self {
             listener,
             known: Known::new(granted, own_network),
@@ -82,8 +89,22 @@ impl Mediator {
         self.waiting.iter().map(pause).min()
     }
 
-    /// Takes one notification; call it when the listener is readable.
+    /// Takes the notifications that are there; call it when the listener is readable. Not for ever, for init has more to
+    /// look after.
     pub(crate) fn serve(&mut self) {
+        for _ in 0..MOST_IN_A_ROW {
+            self.serve_one();
+            let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1))
+                || fds[0].revents() != PollFlags::IN
+            {
+                return;
+            }
+        }
+    }
+
+    fn serve_one(&mut self) {
         let Ok(notification) = sys::notification(self.listener.as_fd()) else { return };
         let result = match i64::from(notification.data.nr) {
             libc::SYS_connect => self.connect(&notification),
@@ -127,8 +148,9 @@ impl Mediator {
             .ok()
             .filter(|length| *length <= MAX_ADDRESS)
             .ok_or(Errno::INVAL)?;
-        let mut bytes = vec![0; length];
-        if length > 0 && sys::read_memory(caller, pointer, &mut bytes)? != length {
+        let mut bytes = [0; MAX_ADDRESS];
+        let bytes = &mut bytes[..length];
+        if length > 0 && sys::read_memory(caller, pointer, bytes)? != length {
             return Err(Errno::FAULT);
         }
         // Until here `caller` may have been another process that got the number of a dead one.
@@ -238,6 +260,7 @@ fn attempt(socket: BorrowedFd<'_>, flags: OFlags, address: &Address) -> Result<(
     result
 }
 
+const MOST_IN_A_ROW: usize = 16;
 /// `sizeof(struct sockaddr_storage)`.
 const MAX_ADDRESS: usize = 128;
 const RETRY_PAUSE: Duration = Duration::from_millis(5);

@@ -52,7 +52,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) enum Network {
     Loopback,
-    Captured { capture: capture::Prepared, strict: bool, reaches_inside: bool },
+    Captured { capture: capture::Prepared, settings: Option<OwnedFd>, strict: bool, reaches_inside: bool },
     Host,
 }
 
@@ -63,6 +63,7 @@ impl Network {
             Some(NetworkPlan::Loopback) => Self::Loopback,
             Some(NetworkPlan::Captured(plan)) => Self::Captured {
                 capture: capture::Prepared::new(plan),
+                settings: rustix::fs::open(c"/proc/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
                 strict: plan.strict,
                 reaches_inside: plan.reaches_inside,
             },

@@ -1,7 +1,7 @@
 //! A captured connection, from where it was meant to go to what it may do there.
 
 use crate::explicit;
-use crate::first_bytes::{FirstBytes, Opening};
+use crate::first_bytes::{FirstBytes, FirstLine, Line, Opening};
 use crate::host_proxy::HostProxies;
 use crate::http;
 use crate::inside::Inside;
@@ -31,6 +31,9 @@ const DNS: u16 = 53;
 
 /// How long a client that has begun may take until it is clear what it speaks.
 const FIRST_BYTES: Duration = Duration::from_secs(30);
+
+/// How long a word without an end of its line is held, which may be the beginning of a request.
+const WORD: Duration = Duration::from_secs(1);
 
 /// How long it is believed whether an address is this machine's own.
 const OWN: Duration = Duration::from_secs(2);
@@ -91,7 +94,9 @@ impl Shared {
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
-        if class_of(address) == AddressClass::Loopback {
+        // bind(2) takes `0.0.0.0` and groups as well.
+        use AddressClass::{LinkLocal, Private, Public, Shared};
+        if !matches!(class_of(address), Public | Private | Shared | LinkLocal) {
             return false;
         }
         let now = Instant::now();
@@ -204,21 +209,19 @@ pub(crate) async fn pass(
     };
     let mut gate = FirstBytes::default();
     let opening = match gate.push(&first) {
-        Some(opening) => Some(opening),
+        Some(opening) => opening,
         None => match opening(&mut relay, &mut gate).await {
             Ok(opening) => opening,
             Err(_) => return relay.reset(),
         },
     };
     let fits = match &opening {
-        // It ended before it was clear what it is; nothing is fine.
-        None => gate.is_empty(),
-        Some(Opening::Raw | Opening::Tls(None)) => true,
-        Some(Opening::Tls(Some(asked))) => HostName::parse(asked).is_ok_and(|asked| asked == *name),
-        Some(_) => false,
+        Opening::Raw | Opening::Tls(None) => true,
+        Opening::Tls(Some(asked)) => HostName::parse(asked).is_ok_and(|asked| asked == *name),
+        _ => false,
     };
     match opening {
-        Some(kind @ (Opening::Http1 | Opening::Http2)) => {
+        kind @ (Opening::Http1 | Opening::Http2) => {
             let Some((client, server_stream)) = relay.into_sockets() else { return };
             let client = http::Connection::new(client, gate.into_bytes());
             let is_h2 = kind == Opening::Http2;
@@ -226,15 +229,16 @@ pub(crate) async fn pass(
         }
         // A proxy that takes requests only is no way for anything else.
         _ if server.absolute.is_some() => relay.reset(),
+        Opening::Raw => raw(shared, &target, relay, gate.into_bytes()).await,
         _ if fits => {
             relay.for_server(gate.into_bytes());
             relay.run().await;
         }
-        Some(Opening::Tls(asked)) => {
+        Opening::Tls(asked) => {
             shared.tell_connect(&target, None, fronting(asked.as_deref().unwrap_or_default(), name));
             refuse(relay, refusal::TLS_ALERT).await;
         }
-        Some(Opening::BadTls) => {
+        Opening::BadTls => {
             shared.tell_connect(
                 &target,
                 None,
@@ -242,21 +246,63 @@ pub(crate) async fn pass(
             );
             refuse(relay, refusal::TLS_ALERT).await;
         }
-        Some(Opening::TooLong) => refuse(relay, refusal::TOO_LONG).await,
-        Some(Opening::Raw) | None => relay.reset(),
+        Opening::TooLong => refuse(relay, refusal::TOO_LONG).await,
     }
 }
 
-/// How the client begins. It may be silent for ever, as the server may speak first, but not begin and stop.
-async fn opening(relay: &mut Relay, gate: &mut FirstBytes) -> io::Result<Option<Opening>> {
+/// How the client begins. It may be silent for ever, as the server may speak first. A word that is all that it says is
+/// passed on after a moment, for the server may answer to it; a hello that does not end is not.
+async fn opening(relay: &mut Relay, gate: &mut FirstBytes) -> io::Result<Opening> {
     if gate.is_empty() {
         match relay.until(|bytes| Some(gate.push(bytes))).await? {
             Some(None) => {}
-            Some(opening) => return Ok(opening),
-            None => return Ok(None),
+            Some(Some(opening)) => return Ok(opening),
+            None => return Ok(Opening::Raw),
         }
     }
-    timeout(FIRST_BYTES, relay.until(|bytes| gate.push(bytes))).await?
+    if gate.is_text() {
+        match timeout(
+            WORD,
+            relay.until(|bytes| gate.push(bytes).or((!gate.is_text()).then_some(Opening::BadTls))),
+        )
+        .await
+        {
+            Ok(opening) => return Ok(opening?.unwrap_or(Opening::Raw)),
+            Err(_) => return Ok(Opening::Raw),
+        }
+    }
+    let opening = timeout(FIRST_BYTES, relay.until(|bytes| gate.push(bytes))).await??;
+    Ok(opening.unwrap_or(Opening::BadTls))
+}
+
+/// Passes on what is neither TLS nor HTTP. Servers differ in what they take for a request line: one that turns out to be
+/// something like it ends the connection before the server has read a host.
+async fn raw(shared: &Shared, target: &Target, mut relay: Relay, mut bytes: Vec<u8>) {
+    let mut line = FirstLine::default();
+    relay.is_raw();
+    loop {
+        match line.push(&bytes) {
+            Line::Open => {}
+            Line::Ended => {
+                relay.for_server(bytes);
+                return relay.run().await;
+            }
+            Line::NamesHttp => {
+                shared.tell_connect(
+                    target,
+                    None,
+                    denied("a request line that servers read in different ways".to_owned()),
+                );
+                return relay.reset();
+            }
+        }
+        relay.for_server(bytes);
+        bytes = match relay.until(|bytes| Some(bytes.to_vec())).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return relay.run().await,
+            Err(_) => return relay.reset(),
+        };
+    }
 }
 
 async fn refuse(relay: Relay, answer: &[u8]) {

@@ -8,6 +8,11 @@ use crate::hello::{Hello, HelloReader};
 /// The most bytes that a first line has, with the blank ones before it.
 pub(crate) const LINE: usize = 8 * 1024;
 
+/// The most bytes of a line that a server takes for a request.
+const LONGEST: usize = 64 * 1024;
+
+const PROTOCOL: &[u8] = b"HTTP/";
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// How a client began.
@@ -78,6 +83,11 @@ impl FirstBytes {
         self.held.is_empty()
     }
 
+    /// Whether it can be a word or a line, and not a hello of TLS.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(claims_tls(&self.held), Claim::No)
+    }
+
     /// Everything that was pushed.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.held
@@ -110,6 +120,49 @@ impl FirstBytes {
             _ => return Some(Opening::Raw),
         }
         None
+    }
+}
+
+/// Looks through the first line of what is passed on as it is, however it is split.
+#[derive(Debug, Default)]
+pub(crate) struct FirstLine {
+    /// The last bytes of it, in which a word may have begun.
+    last: Vec<u8>,
+    length: usize,
+}
+
+/// What is known of a first line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// It goes on.
+    Open,
+    /// It is over, or longer than any server takes.
+    Ended,
+    /// The name of the protocol stands in it.
+    NamesHttp,
+}
+
+impl FirstLine {
+    /// Takes the next `bytes`.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Line {
+        let blank = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' ' | b'\t');
+        let begin = if self.length > 0 {
+            0
+        } else {
+            bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len())
+        };
+        let line = bytes.get(begin..).unwrap_or_default();
+        let end = line.iter().position(|byte| *byte == b'\n');
+        self.last.extend_from_slice(line.get(..end.unwrap_or(line.len())).unwrap_or_default());
+        self.length += line.len();
+        if self.last.windows(PROTOCOL.len()).any(|word| word.eq_ignore_ascii_case(PROTOCOL)) {
+            return Line::NamesHttp;
+        }
+        if end.is_some() || self.length > LONGEST {
+            return Line::Ended;
+        }
+        self.last.drain(..self.last.len().saturating_sub(PROTOCOL.len() - 1));
+        Line::Open
     }
 }
 
@@ -217,6 +270,22 @@ mod tests {
         // A message of MongoDB, 278 bytes long.
         assert_eq!(opening(b"\x16\x01\x00\x00\x01\x00\x00\x00"), Some(Opening::Raw));
         assert_eq!(opening(b"\x80\x01\x00\x01"), Some(Opening::Raw));
+    }
+
+    #[test]
+    fn a_line_that_names_http_is_seen_however_it_is_split() {
+        for line in [&b"GET /\x01 HTTP/1.1\r\n"[..], b"\n\x0bGET\x0b/\x0bhttp/1.1\n", b"G(T /\0\xa0HTTP/1.0"]
+        {
+            for at in 0..line.len() {
+                let (one, other) = line.split_at(at);
+                let mut first = FirstLine::default();
+                let said = [first.push(one), first.push(other)];
+                assert!(said.contains(&Line::NamesHttp), "{line:?} at {at}: {said:?}");
+            }
+        }
+        assert_eq!(FirstLine::default().push(b"EHLO a.test\r\nHTTP/"), Line::Ended);
+        assert_eq!(FirstLine::default().push(b"ruok"), Line::Open);
+        assert_eq!(FirstLine::default().push(&[0; LONGEST + 1]), Line::Ended);
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! Bytes from one TCP socket to another, as they come.
 //!
 //! A thread has one buffer: what is read is written at once, and only what the other side does not take is kept with the
-//! connection, at most [`BUFFER`] bytes, and [`SCARCE`] once all connections together keep [`HELD`]. A direction that fills the buffer moves its bytes through a pipe with splice(2)
-//! from then on, without touching them, until it has nothing to say. The end of one direction is passed on as a shutdown,
-//! a reset as a reset.
+//! connection, at most [`BUFFER`] bytes, and [`SCARCE`] once all connections together keep [`HELD`]. A direction that fills
+//! the buffer moves its bytes through a pipe with splice(2) from then on, without touching them, until it has nothing to
+//! say. The end of one direction is passed on as a shutdown, a reset as a reset.
 
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendFlags, send};
@@ -37,8 +37,11 @@ pub(crate) const PIPES: usize = 64;
 /// The most unused pipes.
 const SPARE_PIPES: usize = 16;
 
-/// How many reads of one direction may follow each other before others get their turn.
-const TURN: u32 = 8;
+/// How many bytes of one direction may follow each other before others get their turn.
+const TURN: usize = 1024 * 1024;
+
+/// How many bytes a read counts at least.
+const READ: usize = 128 * 1024;
 
 thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
@@ -87,20 +90,26 @@ impl Relay {
         self.up.keep(bytes);
     }
 
+    /// The client does not speak HTTP/2, so whatever the server says is for it.
+    pub(crate) fn is_raw(&mut self) {
+        self.spoken = true;
+    }
+
     /// `bytes` are next for the client.
     pub(crate) fn for_client(&mut self, bytes: Vec<u8>) {
         self.spoken |= !bytes.is_empty();
         self.down.keep(bytes);
     }
 
-    /// Reads from the client until `done` has an answer to its bytes, none of which the server gets. What the server says
+    /// Reads from the client until `done` has an answer to its bytes, none of which the server gets, after those that it
+    /// shall have. What the server says
     /// is passed on meanwhile, but not the first frame of HTTP/2, which is for whoever speaks to it. `None` is the client's
     /// end.
     pub(crate) async fn until<T>(
         &mut self,
         mut done: impl FnMut(&[u8]) -> Option<T>,
     ) -> io::Result<Option<T>> {
-        let Self { client, server, down, spoken, .. } = self;
+        let Self { client, server, up, down, spoken } = self;
         poll_fn(|context| {
             if !*spoken {
                 let mut start = [0; 9];
@@ -109,7 +118,8 @@ impl Relay {
                 *spoken = peeked.is_ready() && (start.filled().is_empty() || !begins_http2(start.filled()));
             }
             let (mut from_client, mut to_client) = client.split();
-            let (mut from_server, _) = server.split();
+            let (mut from_server, mut to_server) = server.split();
+            ready!(up.poll_flush(context, &mut to_server))?;
             if *spoken
                 && let Poll::Ready(Err(error)) = down.poll(context, &mut from_server, &mut to_client, false)
             {
@@ -209,7 +219,8 @@ impl Flow {
         to: &mut WriteHalf<'_>,
         last: bool,
     ) -> Poll<io::Result<()>> {
-        for _ in 0..TURN {
+        let mut moved = 0;
+        while moved < TURN {
             if self.closed {
                 return Poll::Ready(Ok(()));
             }
@@ -230,6 +241,7 @@ impl Flow {
                 None => self.poll_copy(context, from, to),
             };
             ready!(filled)?;
+            moved += self.piped.max(READ);
         }
         context.waker().wake_by_ref();
         Poll::Pending

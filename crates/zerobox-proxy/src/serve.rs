@@ -5,7 +5,7 @@ use crate::connection::{self, Shared};
 use crate::inside::{Inside, published};
 use crate::relay::PIPES;
 use crate::udp::Udp;
-use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::sockopt::{set_tcp_congestion, set_tcp_nodelay};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt;
@@ -212,9 +212,11 @@ where
     }
 }
 
-/// A listener whose connections send at once what they are given: accepted sockets inherit the option.
+/// A listener whose connections send at once what they are given: accepted sockets inherit the options. What paces for a
+/// network, as BBR does, has nothing to do on a loopback but to wait; `reno` is always there.
 fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
     set_tcp_nodelay(&socket, true)?;
+    let _ = set_tcp_congestion(&socket, "reno");
     let listener = std::net::TcpListener::from(socket);
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)

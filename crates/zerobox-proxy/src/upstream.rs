@@ -203,45 +203,33 @@ async fn dial_any(permit: &Permit, addresses: &[SocketAddr]) -> io::Result<TcpSt
     Err(last)
 }
 
-/// The loopback: the sandbox's own server if there is one, the host's if a rule says so.
+/// The loopback: the sandbox's own server if there is one, the host's if a rule says so. Either may listen on one of the two
+/// addresses only, and programs try one after the other; here a refusal of the first would come too late for that.
 async fn loopback(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
-    let wanted: &[IpAddr] = match &target.host {
-        Host::Address(address) => &[*address],
-        Host::Name(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+    let (first, second) = match &target.host {
+        Host::Address(address @ IpAddr::V4(_)) => (*address, Ipv6Addr::LOCALHOST.into()),
+        Host::Address(address @ IpAddr::V6(_)) => (*address, Ipv4Addr::LOCALHOST.into()),
+        Host::Name(_) => (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
     };
     if let Some(inside) = shared.inside.as_ref().filter(|_| shared.inside_first) {
-        for address in wanted {
-            if let Ok(stream) = inside.connect((*address, target.port).into()).await {
+        for address in [first, second] {
+            if let Ok(stream) = inside.connect((address, target.port).into()).await {
                 return Ok(Server::direct(stream));
             }
         }
     }
-    // A server of the host's may listen on one of the families only.
-    let other = match wanted {
-        [IpAddr::V4(_)] => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-        [IpAddr::V6(_)] => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        _ => None,
-    };
-    let mut permits = Vec::new();
-    let mut denied = None;
-    for address in wanted.iter().copied().chain(other) {
-        let host = match &target.host {
-            Host::Name(name) => Host::Name(name.clone()),
-            Host::Address(_) => Host::Address(address),
-        };
-        let connect = Connect { host: &host, port: target.port, transport: Transport::Tcp };
-        let admitted = match shared.network.decide(&connect) {
-            NetVerdict::Denied(denial) => Err(denial),
-            NetVerdict::Allowed(_) => shared.admit(&connect, address),
-        };
-        match admitted {
-            Ok(permit) => permits.push(permit),
-            Err(denial) => denied = denied.or(Some(denial)),
-        }
-    }
-    match denied {
-        Some(denial) if permits.is_empty() => Err(denial.into()),
-        _ => direct(shared, target, permits).await,
+    let mut permits = vec![admit_loopback(shared, target, first)?];
+    permits.extend(admit_loopback(shared, target, second).ok());
+    direct(shared, target, permits).await
+}
+
+fn admit_loopback(shared: &Shared, target: &Target, address: IpAddr) -> Result<Permit, NetDenial> {
+    let literal = Host::Address(address);
+    let host = if matches!(target.host, Host::Name(_)) { &target.host } else { &literal };
+    let connect = Connect { host, port: target.port, transport: Transport::Tcp };
+    match shared.network.decide(&connect) {
+        NetVerdict::Denied(denial) => Err(denial),
+        NetVerdict::Allowed(_) => shared.admit(&connect, address),
     }
 }
 

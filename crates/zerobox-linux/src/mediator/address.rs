@@ -38,12 +38,12 @@ impl Known {
     }
 
     /// The address in `bytes`, which `caller` gave.
-    pub(super) fn address(&self, caller: i32, bytes: Vec<u8>) -> Result<Address, Errno> {
-        let Some(path) = path_of(&bytes) else {
+    pub(super) fn address(&self, caller: i32, bytes: &[u8]) -> Result<Address, Errno> {
+        let Some(path) = path_of(bytes) else {
             // Landlock's scope is about the command, and it is we who connect.
-            return match is_abstract(&bytes) && !self.own_network {
+            return match is_abstract(bytes) && !self.own_network {
                 true => Err(Errno::CONNREFUSED),
-                false => Ok(Address { bytes, _file: None, unsure: false }),
+                false => Ok(Address { bytes: bytes.to_vec(), _file: None, unsure: false }),
             };
         };
         let file = find(caller, path)?;

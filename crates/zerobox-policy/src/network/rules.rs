@@ -43,7 +43,8 @@ impl NetRule {
     }
 
     /// Whether the rule names `address`, which a class that is not public needs. A network names what is special only if
-    /// all of it is: `10.1.0.0/16` names `10.1.2.3`, and `0.0.0.0/0` names no address of a cloud's metadata.
+    /// all of it is: `10.1.0.0/16` names `10.1.2.3`, and `0.0.0.0/0` names no address of a cloud's metadata. A public address of
+    /// this machine's own is named by networks no wider than an organisation has.
     pub(super) fn names(&self, address: IpAddr, own: bool) -> bool {
         let (class, block) = block_of(address);
         match &self.host {
@@ -51,7 +52,8 @@ impl NetRule {
             HostPattern::Address(named) => *named == address,
             HostPattern::Network(network) if !network.contains(&address) => false,
             HostPattern::Network(network) if class == AddressClass::Public => {
-                !own || network.prefix_len() > 0
+                let widest = if address.is_ipv4() { 16 } else { 48 };
+                !own || network.prefix_len() >= widest
             }
             HostPattern::Network(network) => block.contains(network),
             HostPattern::Localhost => class == AddressClass::Loopback,
