@@ -19,7 +19,7 @@ class Failed(Exception):
 
 
 def startup(ws, cases, rounds, runs):
-    """Times `/bin/true` in every case, in interleaved rounds, and returns all samples in ms by case name.
+    """Times each case's command in interleaved rounds and returns all samples in ms by case name.
 
     A round gives each case a few runs; the order turns from round to round, so that neither a slow phase
     of the machine nor a neighbour's leftovers fall on one case only.
@@ -36,7 +36,7 @@ def startup(ws, cases, rounds, runs):
 
 def hyperfine(ws, case, runs):
     out = ws.scratch / "hyperfine.json"
-    command = shlex.join([*case.argv, "/bin/true"])
+    command = shlex.join([*case.argv, *case.command])
     argv = [
         "hyperfine",
         "-N",
@@ -95,25 +95,30 @@ def pairs(count, bare, inside):
 
 
 @dataclasses.dataclass
-class Ratio:
+class Interval:
     median: float
     low: float
     high: float
 
 
 def paired_ratio(taken):
-    """The median of inside / bare over the pairs, with an interval that holds it at least 19 times in 20.
+    """The median of inside / bare over the pairs, with its interval."""
+    return interval([inside / bare for bare, inside in taken])
+
+
+def interval(values):
+    """The median, with an interval that holds the true one at least 19 times in 20.
 
     The interval is the distribution-free one of order statistics (binomial): no assumption of normal noise.
-    With fewer than six pairs there is none at that level, and the whole range is given.
+    With fewer than six values there is none at that level, and the whole range is given.
     """
-    ratios = sorted(inside / bare for bare, inside in taken)
-    count, rank, tail = len(ratios), 0, 0.5 ** len(ratios)
+    values = sorted(values)
+    count, rank, tail = len(values), 0, 0.5 ** len(values)
     while tail <= 0.025:
         rank += 1
         tail += math.comb(count, rank) * 0.5**count
     low = max(rank - 1, 0)
-    return Ratio(median(ratios), ratios[low], ratios[count - 1 - low])
+    return Interval(median(values), values[low], values[count - 1 - low])
 
 
 @dataclasses.dataclass

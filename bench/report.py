@@ -6,7 +6,9 @@ import pathlib
 import statistics
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+STARTUP, NETWORK = (
+    (f"<!-- {name}:start -->", f"<!-- {name}:end -->") for name in ("bench", "bench-network")
+)
 
 
 class NoMarkers(Exception):
@@ -19,10 +21,15 @@ class Bar:
     measured: float
     limit: float
     interval: tuple = ()  # low and high, where the noise is known
+    least: bool = False  # the limit is the least, not the most
 
     @property
     def holds(self):
-        return self.measured <= self.limit
+        return self.measured >= self.limit if self.least else self.measured <= self.limit
+
+    @property
+    def wanted(self):
+        return f"{'at least' if self.least else 'at most'} {self.limit:g}"
 
     @property
     def result(self):
@@ -39,11 +46,12 @@ class Result:
     startup: list = dataclasses.field(default_factory=list)  # (name, samples in ms)
     memory: list = dataclasses.field(default_factory=list)  # (name, processes)
     work: list = dataclasses.field(default_factory=list)  # (name, pairs in s, ratio)
+    tables: list = dataclasses.field(default_factory=list)  # of bench/network, made there
     bars: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
 
-    def bar(self, name, measured, limit, interval=()):
-        self.bars.append(Bar(name, measured, limit, interval))
+    def bar(self, name, measured, limit, interval=(), least=False):
+        self.bars.append(Bar(name, measured, limit, interval, least))
 
 
 def markdown(result):
@@ -72,9 +80,10 @@ def markdown(result):
             for process in processes
         ]
         parts.append(table(["memory of", "process", "peak RSS, MiB", "steady, MiB"], rows))
+    parts += result.tables
     if result.bars:
-        rows = [[bar.name, f"{bar.measured:.3f}", f"{bar.limit:g}", bar.result] for bar in result.bars]
-        parts.append(table(["bar", "measured", "at most", "result"], rows))
+        rows = [[bar.name, f"{bar.measured:.3f}", bar.wanted, bar.result] for bar in result.bars]
+        parts.append(table(["bar", "measured", "wanted", "result"], rows))
     if result.notes:
         parts.append("\n".join(f"- {note}" for note in result.notes))
     return "\n\n".join(parts)
@@ -112,14 +121,25 @@ def table(head, rows):
     return "\n".join([line(head), line(rule), *map(line, rows)])
 
 
-def write_readme(text):
+def write_readme(text, markers=STARTUP):
     """Replaces what stands between the markers and touches nothing else."""
+    before, after = around(markers)
+    README.write_text(f"{before}{markers[0]}\n{text}\n{markers[1]}{after}")
+
+
+def require_markers(markers):
+    """Before minutes are spent on what could not be written."""
+    around(markers)
+
+
+def around(markers):
+    """What stands before and after the markers."""
     try:
         old = README.read_text()
     except OSError as error:
         raise NoMarkers(f"cannot read README.md: {error}") from error
-    before, start, rest = old.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = old.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not (start and end):
-        raise NoMarkers(f"README.md has no `{START}` ... `{END}`")
-    README.write_text(f"{before}{START}\n{text}\n{END}{after}")
+        raise NoMarkers(f"README.md has no `{markers[0]}` ... `{markers[1]}`")
+    return before, after

@@ -26,6 +26,7 @@ class Subject:
     slow: float = 0.0  # seconds of one run, as the probe saw it
     version: str = ""
     said: str = ""  # the first line on stderr that the probe saw
+    command: tuple = ("/bin/true",)  # whose start-up is timed
 
     def within(self, cwd, name):
         return dataclasses.replace(self, cwd=cwd, name=name)
@@ -193,10 +194,11 @@ def on_system_path(tool):
     return shutil.which(tool, path=SYSTEM_PATH)
 
 
-def versions(ws):
+def versions(ws, others=("bwrap", "hyperfine")):
     """The machine and the programs that the figures belong to."""
     kernel = re.match(r"[0-9.]*[0-9]", platform.release())
-    programs = {"zerobox": str(ws.zerobox), "bubblewrap": "bwrap", "hyperfine": "hyperfine"}
+    full = {"bwrap": "bubblewrap"}
+    programs = {"zerobox": str(ws.zerobox)} | {full.get(other, other): other for other in others}
     return [f"Linux {kernel[0]}", f"{os.cpu_count()} cores"] + [
         version(ws, name, [program, "--version"]) for name, program in programs.items()
     ]
