@@ -7,7 +7,7 @@ use crate::environment::{self, Variable};
 use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRules};
 use crate::limits::{ByteSize, Limits};
-use crate::network::{self, Network};
+use crate::network::{self, Network, NetworkMode};
 use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Before, Watched, WatchedTree};
@@ -160,6 +160,12 @@ impl Policy {
         policy.watched_trees = std::mem::take(&mut resolver.watched_trees);
         policy.links = resolver.links.into_iter().collect();
         policy.notes = resolver.notes;
+        if let NetworkMode::Host(origin) = &policy.network.mode {
+            policy.notes.push(Note {
+                text: format!("the command uses this machine's network, without rules (`{origin}`)"),
+                hint: "allow the hosts that it needs instead: `--allow-net=HOST`".to_owned(),
+            });
+        }
         policy.check_cwd()?;
         Ok(policy)
     }

@@ -46,6 +46,8 @@ pub struct Request {
     pub allow_write: Vec<PathList>,
     /// Trees the command may not write.
     pub deny_write: Vec<OsString>,
+    /// Files of the caller's own in which the run is recorded: the command may not write them.
+    pub records: Vec<OsString>,
     /// Host Unix sockets the command may connect to.
     pub allow_socket: Vec<OsString>,
     /// Hosts the command may connect to.

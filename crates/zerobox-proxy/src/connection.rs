@@ -261,18 +261,13 @@ async fn opening(relay: &mut Relay, gate: &mut FirstBytes) -> io::Result<Opening
         }
     }
     if gate.is_text() {
-        match timeout(
-            WORD,
-            relay.until(|bytes| gate.push(bytes).or((!gate.is_text()).then_some(Opening::BadTls))),
-        )
-        .await
-        {
-            Ok(opening) => return Ok(opening?.unwrap_or(Opening::Raw)),
-            Err(_) => return Ok(Opening::Raw),
-        }
+        return match timeout(WORD, relay.until(|bytes| gate.push(bytes))).await {
+            Ok(opening) => Ok(opening?.unwrap_or(Opening::Raw)),
+            Err(_) => Ok(Opening::Raw),
+        };
     }
     let opening = timeout(FIRST_BYTES, relay.until(|bytes| gate.push(bytes))).await??;
-    Ok(opening.unwrap_or(Opening::BadTls))
+    Ok(opening.unwrap_or(if gate.is_hello() { Opening::BadTls } else { Opening::Raw }))
 }
 
 /// Passes on what is neither TLS nor HTTP. Servers differ in what they take for a request line: one that turns out to be

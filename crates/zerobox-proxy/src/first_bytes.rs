@@ -83,6 +83,11 @@ impl FirstBytes {
         self.held.is_empty()
     }
 
+    /// Whether it is the beginning of a hello of TLS.
+    pub(crate) fn is_hello(&self) -> bool {
+        matches!(self.part, Part::Hello(_))
+    }
+
     /// Whether it can be a word or a line, and not a hello of TLS.
     pub(crate) fn is_text(&self) -> bool {
         matches!(claims_tls(&self.held), Claim::No)

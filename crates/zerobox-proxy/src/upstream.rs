@@ -218,9 +218,12 @@ async fn loopback(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
             }
         }
     }
-    let mut permits = vec![admit_loopback(shared, target, first)?];
-    permits.extend(admit_loopback(shared, target, second).ok());
-    direct(shared, target, permits).await
+    let permits = match (admit_loopback(shared, target, first), admit_loopback(shared, target, second)) {
+        (Ok(first), second) => [Some(first), second.ok()],
+        (Err(_), Ok(second)) => [Some(second), None],
+        (Err(denial), Err(_)) => return Err(denial.into()),
+    };
+    direct(shared, target, permits.into_iter().flatten().collect()).await
 }
 
 fn admit_loopback(shared: &Shared, target: &Target, address: IpAddr) -> Result<Permit, NetDenial> {

@@ -48,8 +48,10 @@ pub(crate) fn main() -> i32 {
 fn run(flags: Flags) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
-    let mut session = Session::new(&flags.into_request())?;
-    session.events = events;
+    let session = match events.filter(|_| dry_run.is_none()) {
+        Some(sink) => Session::recorded(flags.into_request(), &sink)?,
+        None => Session::new(&flags.into_request())?,
+    };
     match dry_run {
         Some(DryRun::Text) => {
             print(dry_run::text(&session).as_bytes());

@@ -4,13 +4,15 @@ use crate::error::Error;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zerobox_policy::{Decision, Event};
 
 /// Where the events of a run go, as JSON Lines.
@@ -61,20 +63,81 @@ pub struct Failed {
     pub count: u64,
 }
 
+/// Where the events of a run go, once it is open.
+#[derive(Debug)]
+pub(crate) struct Record {
+    file: File,
+    /// The file that was made for it.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl EventSink {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is not open.
+    pub(crate) fn open(&self) -> Result<Record, Error> {
+        let opened = match self {
+            Self::File(path) => create(path),
+            Self::Descriptor(number) => zerobox_linux::duplicate(*number),
+        };
+        let file =
+            opened.map_err(|errno| Error::Events { sink: self.to_string(), source: errno.into() })?.into();
+        let path = match self {
+            Self::File(path) if !path.starts_with("/dev") => Some(path.clone()),
+            _ => None,
+        };
+        Ok(Record { file, path })
+    }
+}
+
+impl fmt::Display for EventSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Descriptor(number) => write!(f, "fd:{number}"),
+        }
+    }
+}
+
+/// An earlier run may have put a link where this file shall be, which leads to a file that the events must not replace.
+/// So no link is followed: in a relative path, which begins where commands may write, none at all. Nor is a reader waited
+/// for, if it is a pipe.
+fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o600);
+    if path.starts_with("/dev") {
+        // `/dev/stderr` is what others write to as well.
+        return rustix::fs::open(path, flags - OFlags::NONBLOCK, mode);
+    }
+    let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let file = rustix::fs::openat2(CWD, path, flags | OFlags::TRUNC | OFlags::NOFOLLOW, mode, resolve)?;
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file)
+}
+
 /// Takes the events of a run, from any thread.
 #[derive(Debug)]
 pub(crate) struct Events(Mutex<Ledger>);
 
 #[derive(Debug)]
 struct Ledger {
-    sink: Option<File>,
-    written: u64,
+    stream: Option<Stream>,
     blocked: Vec<Blocked>,
     failed: Vec<Failed>,
     index: HashMap<(String, String), usize>,
     /// Denials of things that came when there were [`MOST_BLOCKED`] others.
     others: u64,
-    /// Whether some events are missing in the stream.
+}
+
+/// The lines on their way to the record. A thread of their own writes them, because whoever reads them may be slow.
+#[derive(Debug)]
+struct Stream {
+    lines: SyncSender<Vec<u8>>,
+    /// Hears of the thread's end, and whether it could write everything.
+    end: Receiver<bool>,
+    written: u64,
+    /// Whether some events are missing.
     lost: bool,
 }
 
@@ -96,43 +159,33 @@ struct Line<'a> {
 }
 
 impl Events {
-    /// Opens the sink, if there is one.
-    ///
-    /// # Errors
-    /// When it cannot be opened or is not open.
-    pub(crate) fn open(sink: Option<&EventSink>) -> Result<Self, Error> {
-        let failed = |sink: &EventSink, errno: rustix::io::Errno| Error::Events {
-            sink: match sink {
-                EventSink::File(path) => path.display().to_string(),
-                EventSink::Descriptor(number) => format!("fd:{number}"),
-            },
-            source: errno.into(),
-        };
-        let sink = match sink {
-            Some(sink @ EventSink::File(path)) => {
-                Some(File::from(create(path).map_err(|errno| failed(sink, errno))?))
-            }
-            Some(sink @ EventSink::Descriptor(number)) => {
-                let copy = zerobox_linux::duplicate(*number).map_err(|errno| failed(sink, errno))?;
-                Some(File::from(copy))
-            }
-            None => None,
-        };
-        Ok(Self(Mutex::new(Ledger {
-            sink,
-            written: 0,
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Ledger {
+            stream: None,
             blocked: Vec::new(),
             failed: Vec::new(),
             index: HashMap::new(),
             others: 0,
-            lost: false,
-        })))
+        }))
+    }
+
+    /// Writes the events to `record` from now on. It starts a thread, so it is for the time after the start of the run.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(crate) fn write_to(&self, record: Record) -> io::Result<()> {
+        if let Ok(mut ledger) = self.0.lock() {
+            ledger.stream = Some(Stream::start(record)?);
+        }
+        Ok(())
     }
 
     /// Takes one event.
     pub(crate) fn observe(&self, event: &Event) {
         let Ok(mut ledger) = self.0.lock() else { return };
-        ledger.write(event);
+        if let Some(stream) = &mut ledger.stream {
+            stream.write(event);
+        }
         if let Event::Failed { .. } = event {
             ledger.fail(event.to_string());
         }
@@ -141,33 +194,30 @@ impl Events {
         }
     }
 
+    /// Ends the stream, and tells what there was.
     pub(crate) fn summary(&self) -> Summary {
         let Ok(mut ledger) = self.0.lock() else { return Summary::default() };
         Summary {
+            lost: ledger.stream.take().is_some_and(Stream::finish),
             blocked: std::mem::take(&mut ledger.blocked),
             failed: std::mem::take(&mut ledger.failed),
             others: ledger.others,
-            lost: ledger.lost,
         }
     }
 }
 
-/// An earlier run may have put a link where this file shall be, which leads to a file that the events must not replace.
-/// So no link is followed: in a relative path, which begins where commands may write, none at all.
-fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o600);
-    if path.starts_with("/dev") {
-        // `/dev/stderr` is what others write to as well.
-        return rustix::fs::open(path, flags, mode);
+impl Stream {
+    fn start(mut record: Record) -> io::Result<Self> {
+        let (lines, next) = sync_channel::<Vec<u8>>(MOST_WAITING);
+        let (ended, end) = sync_channel(1);
+        std::thread::Builder::new().name("zerobox-events".to_owned()).spawn(move || {
+            let written = next.iter().try_for_each(|line| record.file.write_all(&line));
+            let _ = ended.send(written.is_ok());
+        })?;
+        Ok(Self { lines, end, written: 0, lost: false })
     }
-    let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    rustix::fs::openat2(CWD, path, flags | OFlags::TRUNC | OFlags::NOFOLLOW, mode, resolve)
-}
 
-impl Ledger {
     fn write(&mut self, event: &Event) {
-        let Some(sink) = &mut self.sink else { return };
         // What the command does fills this file: it must not fill the disk.
         if self.written == MOST_WRITTEN {
             self.lost = true;
@@ -175,13 +225,21 @@ impl Ledger {
         }
         self.written += 1;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let written = serde_json::to_vec(&Line { time, event }).map_err(Into::into).and_then(|mut line| {
+        let line = serde_json::to_vec(&Line { time, event }).map(|mut line| {
             line.push(b'\n');
-            sink.write_all(&line)
+            line
         });
-        self.lost |= written.is_err();
+        self.lost |= line.is_err() || line.is_ok_and(|line| self.lines.try_send(line).is_err());
     }
 
+    /// Waits a while for the last lines; whether any are missing.
+    fn finish(self) -> bool {
+        drop(self.lines);
+        self.lost || self.end.recv_timeout(PATIENCE) != Ok(true)
+    }
+}
+
+impl Ledger {
     fn fail(&mut self, what: String) {
         if let Some(failed) = self.failed.iter_mut().find(|failed| failed.what == what) {
             failed.count += 1;
@@ -212,5 +270,9 @@ impl Ledger {
 /// As many different things are remembered; further ones are counted together.
 const MOST_BLOCKED: usize = 256;
 const MOST_FAILED: usize = 32;
+/// As many lines wait for a slow reader.
+const MOST_WAITING: usize = 8192;
+/// How long the end of a run waits for a reader.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// As many events are written; a line has some hundred bytes.
 const MOST_WRITTEN: u64 = 1 << 20;

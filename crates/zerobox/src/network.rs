@@ -21,25 +21,41 @@ pub(crate) struct Outside {
     proxy: Option<Proxy>,
 }
 
+/// A listener of the host, and the port inside that it stands for.
+#[derive(Debug)]
+pub(crate) struct Published {
+    listener: OwnedFd,
+    address: SocketAddr,
+    port: u16,
+}
+
 impl Outside {
     pub(crate) fn new(network: Arc<Network>, events: Arc<Events>) -> Self {
         Self { network, environment: std::env::vars_os().collect(), events, proxy: None }
     }
 
-    /// Binds the host's side of what is published, and tells where.
+    /// Binds the host's side of what is published.
     ///
     /// # Errors
     /// When an address is taken, or is none of this machine's.
-    pub(crate) fn publish(&self) -> Result<Vec<(OwnedFd, u16)>, Error> {
+    pub(crate) fn publish(&self) -> Result<Vec<Published>, Error> {
         let bind = |publish: &Publish| {
             let wanted = SocketAddr::new(publish.host, publish.host_port);
             let failed = |source| Error::Publish { address: wanted, source };
             let listener = TcpListener::bind(wanted).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
-            self.events.observe(&Event::Published { address, port: publish.port });
-            Ok((OwnedFd::from(listener), publish.port))
+            Ok(Published { listener: listener.into(), address, port: publish.port })
         };
         self.network.publish.iter().map(bind).collect()
+    }
+
+    /// Tells where the published ports are.
+    pub(crate) fn tell(&self, published: Vec<Published>) -> Vec<(OwnedFd, u16)> {
+        let tell = |Published { listener, address, port }| {
+            self.events.observe(&Event::Published { address, port });
+            (listener, port)
+        };
+        published.into_iter().map(tell).collect()
     }
 
     /// Starts the proxy for the first connection.

@@ -2,7 +2,7 @@
 
 use crate::changes::{self, Start};
 use crate::error::Error;
-use crate::events::{EventSink, Events};
+use crate::events::{EventSink, Events, Record};
 use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
@@ -23,8 +23,7 @@ pub struct Session {
     pub policy: Policy,
     /// What will be done; `None` without a sandbox.
     pub plan: Option<Plan>,
-    /// Where the events of the run go, if anywhere.
-    pub events: Option<EventSink>,
+    record: Option<Record>,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -51,7 +50,17 @@ impl Session {
             }
             Confinement::None(_) => None,
         };
-        Ok(Self { host, policy, plan, events: None })
+        Ok(Self { host, policy, plan, record: None })
+    }
+
+    /// The same, for a run whose events go to `sink`. If that is a file, it is made here, and the command may not write it.
+    ///
+    /// # Errors
+    /// When it cannot be opened, and as [`Session::new`].
+    pub fn recorded(mut request: Request, sink: &EventSink) -> Result<Self, Error> {
+        let record = sink.open()?;
+        request.records.extend(record.path.clone().map(PathBuf::into_os_string));
+        Ok(Self { record: Some(record), ..Self::new(&request)? })
     }
 
     /// Runs the command and waits for its end.
@@ -62,13 +71,16 @@ impl Session {
         let program = program::find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
-        let events = Arc::new(Events::open(self.events.as_ref())?);
+        let events = Arc::new(Events::new());
         let outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
-        running.publish(published);
+        if let Some(record) = self.record {
+            events.write_to(record).map_err(SpawnError::Proxy)?;
+        }
+        running.publish(outside.tell(published));
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run {
             outcome: None,

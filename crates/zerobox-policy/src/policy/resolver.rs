@@ -232,6 +232,9 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
+        for record in &request.records {
+            self.deny("--events", Access::Write, record)?;
+        }
         Ok(())
     }
 

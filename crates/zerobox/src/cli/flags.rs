@@ -225,6 +225,7 @@ impl Flags {
             deny_read: self.deny_read,
             allow_write: self.allow_write.into_iter().map(path_list).collect(),
             deny_write: self.deny_write,
+            records: Vec::new(),
             allow_socket: self.allow_socket,
             allow_net: self.allow_net.into_iter().map(net_list).collect(),
             deny_net: self.deny_net,
