@@ -136,7 +136,8 @@ struct Stream {
     lines: SyncSender<Vec<u8>>,
     /// Hears of the thread's end, and whether it could write everything.
     end: Receiver<bool>,
-    written: u64,
+    /// How many bytes there were.
+    written: usize,
     /// Whether some events are missing.
     lost: bool,
 }
@@ -219,16 +220,16 @@ impl Stream {
 
     fn write(&mut self, event: &Event) {
         // What the command does fills this file: it must not fill the disk.
-        if self.written == MOST_WRITTEN {
+        if self.written >= MOST_WRITTEN {
             self.lost = true;
             return;
         }
-        self.written += 1;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let line = serde_json::to_vec(&Line { time, event }).map(|mut line| {
             line.push(b'\n');
             line
         });
+        self.written += line.as_ref().map_or(0, Vec::len);
         self.lost |= line.is_err() || line.is_ok_and(|line| self.lines.try_send(line).is_err());
     }
 
@@ -274,5 +275,5 @@ const MOST_FAILED: usize = 32;
 const MOST_WAITING: usize = 8192;
 /// How long the end of a run waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// As many events are written; a line has some hundred bytes.
-const MOST_WRITTEN: u64 = 1 << 20;
+/// As many bytes are written; a line has some hundred.
+const MOST_WRITTEN: usize = 256 << 20;
