@@ -4,13 +4,16 @@ mod parse;
 mod path;
 mod pattern;
 
+pub(crate) use parse::resolve;
+pub(crate) use path::decoded;
 pub use path::{NormalPath, PathError};
 pub use pattern::{PathPattern, QueryPattern};
-pub(crate) use parse::resolve;
 
 use crate::files::Effect;
 use crate::host::{Host, HostPattern};
+use crate::network::{NetRule, Transport};
 use crate::origin::Origin;
+use crate::quote;
 use serde::Serialize;
 use std::fmt;
 
@@ -145,11 +148,25 @@ impl<'a> IntoIterator for &'a HttpRules {
 impl HttpRule {
     /// Whether the rule is about this host by its name.
     fn names(&self, host: &Host, port: u16) -> bool {
-        self.host.as_ref().is_some_and(|own| own.matches(host)) && self.port.is_none_or(|own| own == port)
+        // The other port that HTTP is known to be on is no way around the rule.
+        let is_its_port = [self.port, Some(80), Some(443)].contains(&Some(port));
+        is_its_port && self.host.as_ref().is_some_and(|own| own.matches(host))
+    }
+
+    /// What lets the command connect to the host.
+    pub(crate) fn net_rule(&self) -> Option<NetRule> {
+        let host = self.host.clone().filter(|_| self.effect == Effect::Allow)?;
+        Some(NetRule {
+            effect: Effect::Allow,
+            transport: Some(Transport::Tcp),
+            host,
+            port: self.port,
+            origin: self.origin.clone(),
+        })
     }
 
     fn covers(&self, request: &HttpRequest<'_>) -> bool {
-        self.methods.include(request.method)
+        self.methods.include(request.method, self.effect)
             && self.scheme.is_none_or(|scheme| scheme == request.scheme)
             && self.host.as_ref().is_none_or(|host| host.matches(request.host))
             && self.port.is_none_or(|port| port == request.port)
@@ -159,10 +176,14 @@ impl HttpRule {
 }
 
 impl Methods {
-    fn include(&self, method: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Listed(methods) => methods.iter().any(|own| own == method),
+    /// Methods are case-sensitive, and some servers do not know.
+    fn include(&self, method: &str, effect: Effect) -> bool {
+        match (self, effect) {
+            (Self::All, _) => true,
+            (Self::Listed(methods), Effect::Allow) => methods.iter().any(|own| own == method),
+            (Self::Listed(methods), Effect::Deny) => {
+                methods.iter().any(|own| own.eq_ignore_ascii_case(method))
+            }
         }
     }
 }
@@ -186,6 +207,33 @@ impl fmt::Display for Scheme {
     }
 }
 
+impl fmt::Display for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Listed(methods) => f.write_str(&methods.join(",")),
+        }
+    }
+}
+
+/// The rule as it would be written.
+impl fmt::Display for HttpRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.methods)?;
+        if let (Some(scheme), Some(host)) = (self.scheme, &self.host) {
+            write!(f, "{scheme}://{host}")?;
+            if let Some(port) = self.port.filter(|port| *port != scheme.port()) {
+                write!(f, ":{port}")?;
+            }
+        }
+        self.path.fmt(f)?;
+        match &self.query {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for HttpDenial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rule {
@@ -195,7 +243,17 @@ impl fmt::Display for HttpDenial {
     }
 }
 
+/// The flag that would allow it. A `*` in the path is no pattern.
 fn hint(request: &HttpRequest<'_>) -> String {
-    let _ = request;
-    String::new()
+    let HttpRequest { method, scheme, port, path, .. } = request;
+    let host = match request.host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(address) => HostPattern::Address(*address).to_string(),
+    };
+    let port = if *port == scheme.port() { String::new() } else { format!(":{port}") };
+    let path = path.as_str().replace('*', "%2A");
+    format!("--allow-http={}", quote::word(format!("{method} {scheme}://{host}{port}{path}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub mod quote;
 mod repositories;
 mod request;
 mod secret;
+mod secret_file;
 mod surroundings;
 mod system;
 mod toolchains;
@@ -48,12 +49,13 @@ pub use network::{
 pub use origin::Origin;
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
-pub use placeholder::placeholder;
+pub use placeholder::{placeholder, random_bytes};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, WatchedTree, obeyed_names};
 pub use request::{EnvList, NetList, PathList, Request};
 pub use secret::{
-    ClosedHost, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,
+    ClosedHost, Hidden, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,
 };
+pub use secret_file::{Coding, Format, SecretPart, matching_parts, secret_parts, with_placeholders};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};
 pub use tree::{PathMap, and_above, is_within};

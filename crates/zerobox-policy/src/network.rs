@@ -10,7 +10,7 @@ mod rules;
 
 pub use decide::{Allowed, Connect, DenialReason, NetDenial, NetVerdict, Permit};
 pub use parse::RuleError;
-pub(crate) use parse::resolve;
+pub(crate) use parse::{Hint, parse_port, resolve, split_port};
 pub use rules::{NetRule, NetRules};
 
 use crate::host::{Host, HostName};

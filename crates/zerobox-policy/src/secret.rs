@@ -1,7 +1,9 @@
 //! Secrets: which there are, where each may go, and where its value is read. Values are no part of a policy.
 
+mod hide;
 mod parse;
 
+pub use hide::Hidden;
 pub use parse::SecretText;
 pub(crate) use parse::{resolve, resolve_closed};
 
@@ -28,7 +30,8 @@ impl SecretName {
     /// Reads the name of a variable.
     pub fn parse(text: &str) -> Option<Self> {
         let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let is_name = !text.is_empty() && text.bytes().all(is_of_name) && !text.as_bytes()[0].is_ascii_digit();
+        let is_name =
+            !text.is_empty() && text.bytes().all(is_of_name) && !text.as_bytes()[0].is_ascii_digit();
         is_name.then(|| Self::new(text))
     }
 }
@@ -243,3 +246,6 @@ fn period_name(period: Duration) -> &'static str {
 
 const HTTPS: u16 = 443;
 const PERIODS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3600), ("day", 86400)];
+
+#[cfg(test)]
+mod tests;

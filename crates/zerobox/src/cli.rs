@@ -1,9 +1,11 @@
 //! The command line: flags in, exit code out.
 
+mod arguments;
 mod dry_run;
 mod flags;
 mod text;
 
+use arguments::Arguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser};
 use flags::{DryRun, Flags, Shell};
@@ -15,7 +17,8 @@ use zerobox_policy::PolicyError;
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
-    let flags = match Flags::try_parse() {
+    let masked = Arguments::take();
+    let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,
         Err(error) => return misread(&error),
     };
@@ -25,7 +28,7 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
-    match run(flags) {
+    match run(flags, &masked) {
         Ok(code) => code & 0xff,
         Err(error) => {
             say(&error.to_string());
@@ -37,10 +40,10 @@ pub(crate) fn main() -> i32 {
     }
 }
 
-fn run(flags: Flags) -> Result<i32, Error> {
+fn run(flags: Flags, masked: &Arguments) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
-    let mut session = Session::new(&flags.into_request())?;
+    let mut session = Session::new(&flags.into_request(masked))?;
     session.events = events;
     match dry_run {
         Some(DryRun::Text) => {

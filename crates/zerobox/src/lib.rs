@@ -29,4 +29,4 @@ pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, Timeout};
+pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};
