@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 /// A text of the length, prefix and alphabet of `value` where its shape is known, and a neutral one otherwise; it has at
 /// least 96 random bits, unless the shape is shorter. `random` is at least [`random_bytes`] that nobody can guess.
@@ -80,7 +81,7 @@ fn with_prefix(value: &str, random: &mut Random<'_>) -> Option<String> {
 fn json_web_token(value: &str, random: &mut Random<'_>) -> Option<String> {
     let parts: Vec<&str> = value.split('.').collect();
     let [header, claims, signature] = parts[..] else { return None };
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok().map(Zeroizing::new);
     let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
     let is_object = |bytes: &[u8]| bytes.starts_with(b"{\"") && bytes.ends_with(b"}");
     if !is_object(&header) || !is_object(&claims) {
@@ -142,7 +143,9 @@ fn hex_of(value: &str) -> &'static [u8] {
 
 /// What decodes keeps decoding, to as many bytes. `+` and `/`, which some places of a request would change, are left out.
 fn base64(value: &str, random: &mut Random<'_>) -> Option<String> {
-    if value.len() < SHORTEST || !(STANDARD.decode(value).is_ok() || URL_SAFE.decode(value).is_ok()) {
+    if value.len() < SHORTEST
+        || ![STANDARD, URL_SAFE].iter().any(|kind| kind.decode(value).map(Zeroizing::new).is_ok())
+    {
         return None;
     }
     let text = value.trim_end_matches('=');
@@ -301,7 +304,7 @@ mod tests {
         ) {
             let found = placeholder(value.as_bytes(), &random);
             prop_assert!(found.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte)));
-            prop_assert!(!found.contains(&value));
+            prop_assert!(!found.contains(&value) || value.len() < 6);
             prop_assert!(found.len() == value.len() || value.len() < SHORTEST);
         }
 

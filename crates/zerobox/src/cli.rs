@@ -28,7 +28,7 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
-    match run(flags, &masked) {
+    match run(flags, masked) {
         Ok(code) => code & 0xff,
         Err(error) => {
             say(&error.to_string());
@@ -40,10 +40,12 @@ pub(crate) fn main() -> i32 {
     }
 }
 
-fn run(flags: Flags, masked: &Arguments) -> Result<i32, Error> {
+fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
-    let mut session = Session::new(&flags.into_request(masked))?;
+    let mut session = Session::new(&flags.into_request(&masked))?;
+    // Before the run no value is left but where it is wiped in clones.
+    drop(masked);
     session.events = events;
     match dry_run {
         Some(DryRun::Text) => {

@@ -21,6 +21,7 @@ mod host;
 mod network;
 mod program;
 mod report;
+mod secrets;
 mod supervisor;
 
 pub use error::Error;

@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
+use crate::secrets::{Given, Secrets};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub struct Session {
     pub plan: Option<Plan>,
     /// Where the events of the run go, if anywhere.
     pub events: Option<EventSink>,
+    given: Given,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -51,24 +53,28 @@ impl Session {
             }
             Confinement::None(_) => None,
         };
-        Ok(Self { host, policy, plan, events: None })
+        let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
+        Ok(Self { host, policy, plan, events: None, given })
     }
 
     /// Runs the command and waits for its end.
     ///
     /// # Errors
     /// Whenever the command was not run.
-    pub fn run(self) -> Result<Report, Error> {
+    pub fn run(mut self) -> Result<Report, Error> {
+        let secrets = Secrets::read(&self.policy, self.given, &mut self.host)?;
+        secrets.hide(&mut self.policy)?;
         let program = program::find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
         let events = Arc::new(Events::open(self.events.as_ref())?);
-        let outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
+        let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
         running.publish(published);
+        outside.hold(secrets);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run {
             outcome: None,

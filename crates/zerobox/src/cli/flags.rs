@@ -88,11 +88,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PORTS", help_heading = NETWORK)]
     publish: Vec<String>,
 
-    /// Let the command make these requests, which looks into its connections to the host; `--allow-http='GET https://example.com/**'`
+    /// Let the command make these requests of a host, and no others: `GET https://example.com/**`
     ///
+    /// Connections to the host are allowed, and looked into.
     /// Methods are `*` or a list, `GET,POST`; `WEBSOCKET` is one. The URL has a scheme, a host as in --allow-net, a port unless
     /// it is the usual one, a path, in which `*` is any text within a segment and `**` any number of segments, and perhaps a
-    /// query, `?a=1&b=*`. Of a host with such a rule nothing else may be asked.
+    /// query, `?a=1&b=*`.
     #[arg(long, value_name = "METHODS URL", help_heading = NETWORK)]
     allow_http: Vec<String>,
 
