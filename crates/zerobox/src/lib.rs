@@ -21,6 +21,7 @@ mod host;
 mod network;
 mod program;
 mod report;
+mod secrets;
 mod supervisor;
 
 pub use error::Error;
@@ -29,4 +30,4 @@ pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, Timeout};
+pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};

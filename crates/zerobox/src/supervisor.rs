@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
+use crate::secrets::{Given, Secrets};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub struct Session {
     /// What will be done; `None` without a sandbox.
     pub plan: Option<Plan>,
     record: Option<Record>,
+    given: Given,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -50,7 +52,8 @@ impl Session {
             }
             Confinement::None(_) => None,
         };
-        Ok(Self { host, policy, plan, record: None })
+        let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
+        Ok(Self { host, policy, plan, record: None, given })
     }
 
     /// The same, for a run whose events go to `sink`. If that is a file, it is made here, and the command may not write it.
@@ -67,12 +70,14 @@ impl Session {
     ///
     /// # Errors
     /// Whenever the command was not run.
-    pub fn run(self) -> Result<Report, Error> {
+    pub fn run(mut self) -> Result<Report, Error> {
+        let secrets = Secrets::read(&self.policy, self.given, &mut self.host)?;
+        secrets.hide(&mut self.policy)?;
         let program = program::find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
         let events = Arc::new(Events::new());
-        let outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
+        let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
@@ -81,6 +86,7 @@ impl Session {
             events.write_to(record).map_err(SpawnError::Proxy)?;
         }
         running.publish(outside.tell(published));
+        outside.hold(secrets);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run {
             outcome: None,
