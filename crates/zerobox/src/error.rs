@@ -21,6 +21,8 @@ pub enum Error {
     CurrentDirectory(#[source] std::io::Error),
     #[error("cannot write events to `{sink}`: {source}")]
     Events { sink: String, source: std::io::Error },
+    #[error("cannot make the run's certificate authority: {0}")]
+    Authority(#[source] std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Publish { address: SocketAddr, source: std::io::Error },
     #[error("cannot read the secret `{name}` from {place}: {reason}")]
@@ -58,7 +60,7 @@ impl Error {
                 format!("say where it is: `--secret {name}=file:PATH` or `--secret {name}=cmd:COMMAND`")
             }),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),
-            Self::Inspection(_) | Self::SecretMemory(_) => None,
+            Self::Authority(_) | Self::Inspection(_) | Self::SecretMemory(_) => None,
         }
     }
 

@@ -23,6 +23,7 @@ mod program;
 mod report;
 mod secrets;
 mod supervisor;
+mod trust;
 
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed};

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use zerobox_linux::Connections;
 use zerobox_policy::{Event, Network, Publish};
-use zerobox_proxy::{Proxy, Setup, Sockets, Vault};
+use zerobox_proxy::{Authority, Proxy, Setup, Sockets, Vault};
 
 /// What the proxy of a run is made of, before it is.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Outside {
     network: Arc<Network>,
     environment: Vec<(OsString, OsString)>,
     vault: Vault,
+    authority: Option<Authority>,
     events: Arc<Events>,
     proxy: Option<Proxy>,
 }
@@ -37,14 +38,16 @@ impl Outside {
             network,
             environment: std::env::vars_os().collect(),
             vault: Vault::default(),
+            authority: None,
             events,
             proxy: None,
         }
     }
 
-    /// Holds these secrets for the proxy.
-    pub(crate) fn hold(&mut self, secrets: Secrets) {
+    /// Holds these secrets for the proxy, and what makes certificates for the hosts that they are for.
+    pub(crate) fn hold(&mut self, secrets: Secrets, authority: Option<Authority>) {
         self.vault = Vault::new(secrets.into_values());
+        self.authority = authority;
     }
 
     /// Binds the host's side of what is published.
@@ -91,7 +94,7 @@ impl Outside {
             },
             vault: std::mem::take(&mut self.vault),
             upstream_ca: self.network.upstream_ca.clone(),
-            authority: None,
+            authority: self.authority.take(),
             environment: std::mem::take(&mut self.environment),
             observe: Arc::new(move |event| events.observe(event)),
         })?;

@@ -152,7 +152,6 @@ impl Secrets {
     }
 
     /// What is shown in the stead of files, by their paths.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the plan has no mounts of them yet"))]
     pub(crate) fn files(&self) -> &[(PathBuf, String)] {
         &self.files
     }
