@@ -202,7 +202,9 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Filtered(body) if body.keeps_length && matches!(body.state, State::Open) => body.body.size_hint(),
+            Self::Filtered(body) if body.keeps_length && matches!(body.state, State::Open) => {
+                body.body.size_hint()
+            }
             Self::Filtered(_) => SizeHint::default(),
             Self::Own(body) => body.size_hint(),
         }

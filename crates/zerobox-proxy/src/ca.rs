@@ -137,8 +137,14 @@ fn constraints<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> Option<N
             }
             HostPattern::Localhost => {
                 names.push(GeneralSubtree::DnsName("localhost".to_owned()));
-                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv4Addr::LOCALHOST.into(), 8)));
-                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv6Addr::LOCALHOST.into(), 128)));
+                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+                    Ipv4Addr::LOCALHOST.into(),
+                    8,
+                )));
+                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+                    Ipv6Addr::LOCALHOST.into(),
+                    128,
+                )));
             }
             HostPattern::Address(address) => {
                 let bits = if address.is_ipv4() { 32 } else { 128 };

@@ -28,8 +28,15 @@ pub(crate) enum Decoder {
     Unknown(BytesMut),
     Zlib(ZlibDecoder<Vec<u8>>),
     Deflate(DeflateDecoder<Vec<u8>>),
-    Brotli { state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>, ended: bool },
-    Zstd { decoder: Box<FrameDecoder>, held: BytesMut, began: bool },
+    Brotli {
+        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+        ended: bool,
+    },
+    Zstd {
+        decoder: Box<FrameDecoder>,
+        held: BytesMut,
+        began: bool,
+    },
 }
 
 impl fmt::Debug for Decoder {
@@ -105,7 +112,11 @@ impl Decoder {
     }
 }
 
-fn write<D: Write>(decoder: &mut D, input: &mut Bytes, out: impl Fn(&mut D) -> &mut Vec<u8>) -> io::Result<Bytes> {
+fn write<D: Write>(
+    decoder: &mut D,
+    input: &mut Bytes,
+    out: impl Fn(&mut D) -> &mut Vec<u8>,
+) -> io::Result<Bytes> {
     while !input.is_empty() && out(decoder).len() < CHUNK {
         let part = input.split_to(input.len().min(STEP));
         decoder.write_all(&part)?;
@@ -125,7 +136,14 @@ fn brotli(
     let mut output = vec![0; CHUNK];
     let (mut left, mut read, mut room, mut written, mut total) = (input.len(), 0, CHUNK, 0, 0);
     let result = BrotliDecompressStream(
-        &mut left, &mut read, input, &mut room, &mut written, &mut output, &mut total, state,
+        &mut left,
+        &mut read,
+        input,
+        &mut room,
+        &mut written,
+        &mut output,
+        &mut total,
+        state,
     );
     input.advance(read.min(input.len()));
     *ended = matches!(result, BrotliResult::ResultSuccess);
@@ -136,7 +154,12 @@ fn brotli(
     Ok(output.into())
 }
 
-fn zstd(decoder: &mut FrameDecoder, held: &mut BytesMut, began: &mut bool, input: &mut Bytes) -> io::Result<Bytes> {
+fn zstd(
+    decoder: &mut FrameDecoder,
+    held: &mut BytesMut,
+    began: &mut bool,
+    input: &mut Bytes,
+) -> io::Result<Bytes> {
     held.extend_from_slice(&input.split_to(input.len().min(HELD.saturating_sub(held.len()))));
     let mut output = vec![0; CHUNK];
     loop {
@@ -156,7 +179,8 @@ fn zstd(decoder: &mut FrameDecoder, held: &mut BytesMut, began: &mut bool, input
             *began = true;
         }
         let decoded = decoder.decode_from_to(held, &mut output);
-        let (read, written) = decoded.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
+        let (read, written) =
+            decoded.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
         if read > held.len() {
             return Ok(Bytes::new());
         }
@@ -223,8 +247,8 @@ mod tests {
     fn brotli_of_a_known_text() {
         // What Google's encoder makes of it.
         let coded = [
-            0x1b, 0xe2, 0x1, 0xf8, 0x8d, 0x94, 0x6e, 0xde, 0x44, 0x59, 0x86, 0xe6, 0xd6, 0x20, 0x64, 0x6c, 0x6f, 0x4a,
-            0x13, 0xda, 0xe2, 0x80, 0x28, 0x53, 0xc3, 0x2,
+            0x1b, 0xe2, 0x1, 0xf8, 0x8d, 0x94, 0x6e, 0xde, 0x44, 0x59, 0x86, 0xe6, 0xd6, 0x20, 0x64, 0x6c,
+            0x6f, 0x4a, 0x13, 0xda, 0xe2, 0x80, 0x28, 0x53, 0xc3, 0x2,
         ];
         let plain = ["hello hello hello hello ".repeat(20).as_bytes(), b"end"].concat();
         for part in 1..coded.len() {
@@ -236,7 +260,9 @@ mod tests {
 
     #[test]
     fn what_is_packed_well_comes_out_in_pieces() {
-        for (coding, name) in [("gzip", "gzip"), ("zlib", "deflate"), ("deflate", "deflate"), ("zstd", "zstd")] {
+        for (coding, name) in
+            [("gzip", "gzip"), ("zlib", "deflate"), ("deflate", "deflate"), ("zstd", "zstd")]
+        {
             let coded = encoded(coding, &vec![0; 20_000_000]);
             assert_eq!(decoded(name, &coded, 64 * 1024).unwrap().len(), 20_000_000, "{coding}");
         }

@@ -9,9 +9,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use crate::{Observe, Vault};
 use crate::datagrams::Datagrams;
 use crate::names::{self, GATEWAY, GATEWAY_6, Names};
+use crate::{Observe, Vault};
 use message::{Code, IN, Kind, Malformed, Name, Query, Record};
 use std::fmt;
 use std::io;

@@ -1,9 +1,9 @@
 //! The proxy for programs that were told of one: SOCKS5, CONNECT, and requests in the absolute form. It decides as it
 //! does for captured connections, and leads nowhere else.
 
+use crate::body::Content;
 use crate::connection::{Shared, Target, denied, pass};
 use crate::host_proxy::authority_of;
-use crate::body::Content;
 use crate::http::{self, Answer, Origin, Upgrade, lock, text};
 use crate::http_head;
 use crate::refusal;

@@ -26,7 +26,10 @@ pub(crate) fn forms(value: &[u8], stand_in: &[u8]) -> Vec<(Secret, Secret)> {
     add(&|bytes| percent(bytes, is_unreserved, UPPER), stand_in);
     add(&|bytes| percent(bytes, is_unreserved, LOWER), stand_in);
     add(&|bytes| percent(bytes, |byte| is_unreserved(byte) || b"!'()*".contains(&byte), UPPER), stand_in);
-    add(&|bytes| percent(bytes, |byte| byte.is_ascii_graphic() && !b"\"%<>\\^`{|}".contains(&byte), UPPER), stand_in);
+    add(
+        &|bytes| percent(bytes, |byte| byte.is_ascii_graphic() && !b"\"%<>\\^`{|}".contains(&byte), UPPER),
+        stand_in,
+    );
     add(&form_data, stand_in);
     for style in [Json::Plain, Json::Slashes, Json::Lower, Json::Upper] {
         add(&|bytes| json(bytes, style), stand_in);
@@ -90,7 +93,8 @@ fn percent(bytes: &[u8], keeps: impl Fn(u8) -> bool, digits: &[u8; 16]) -> Vec<u
 
 /// As forms of the web write it: a space is a plus.
 fn form_data(bytes: &[u8]) -> Vec<u8> {
-    let coded = percent(bytes, |byte| byte == b' ' || byte.is_ascii_alphanumeric() || b"*-._".contains(&byte), UPPER);
+    let coded =
+        percent(bytes, |byte| byte == b' ' || byte.is_ascii_alphanumeric() || b"*-._".contains(&byte), UPPER);
     coded.into_iter().map(|byte| if byte == b' ' { b'+' } else { byte }).collect()
 }
 
@@ -188,14 +192,23 @@ mod tests {
     #[test]
     fn each_form_is_there_once() {
         let texts = |value: &[u8]| -> Vec<String> {
-            forms(value, b"stand-in").into_iter().map(|(form, _)| String::from_utf8(form.to_vec()).unwrap()).collect()
+            forms(value, b"stand-in")
+                .into_iter()
+                .map(|(form, _)| String::from_utf8(form.to_vec()).unwrap())
+                .collect()
         };
         let plain = texts(b"abcdefgh");
         assert_eq!(plain, ["abcdefgh", "YWJjZGVmZ2", "FiY2RlZmdo", "hYmNkZWZna", "6162636465666768"]);
         let odd = texts(b"a/+\"<&x y");
         for form in [
-            "a%2F%2B%22%3C%26x%20y", "a%2f%2b%22%3c%26x%20y", "a%2F%2B%22%3C%26x+y", "a/+\\\"<&x y", "a\\/+\\\"<&x y",
-            "a/+\\\"\\u003c\\u0026x y", "a/\\u002B\\\"\\u003C\\u0026x y", "a/+&quot;&lt;&amp;x y",
+            "a%2F%2B%22%3C%26x%20y",
+            "a%2f%2b%22%3c%26x%20y",
+            "a%2F%2B%22%3C%26x+y",
+            "a/+\\\"<&x y",
+            "a\\/+\\\"<&x y",
+            "a/+\\\"\\u003c\\u0026x y",
+            "a/\\u002B\\\"\\u003C\\u0026x y",
+            "a/+&quot;&lt;&amp;x y",
         ] {
             assert!(odd.iter().any(|known| known == form), "{form} in {odd:?}");
         }

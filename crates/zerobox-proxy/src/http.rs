@@ -75,7 +75,8 @@ pub(crate) async fn serve(site: Site, client: Wire, server: Wire, absolute: Opti
 async fn serve_1(site: &Site, client: Wire, server: Wire, absolute: Option<Absolute>) {
     let Ok((origin, upstream)) = Origin::new(server, absolute).await else { return };
     let upgrade = Upgrade::default();
-    let service = service_fn(async |request: Request<Incoming>| origin.forward(request, site, &upgrade).await);
+    let service =
+        service_fn(async |request: Request<Incoming>| origin.forward(request, site, &upgrade).await);
     {
         let mut upstream = pin!(upstream);
         let mut downstream = pin!(server_1().serve_connection(TokioIo::new(client), service).with_upgrades());
@@ -134,7 +135,8 @@ pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
             let _ = async {
                 client.write_all(&from_server).await?;
                 server.write_all(&from_client).await?;
-                (client.flush().await?, server.flush().await?);
+                client.flush().await?;
+                server.flush().await?;
                 copy_bidirectional(&mut client, &mut server).await
             }
             .await;

@@ -28,7 +28,12 @@ impl Misfit {
 }
 
 /// Checks that a request is for `host`, and gives it the one form in which it is passed on.
-pub(crate) fn check<B>(request: &mut Request<B>, host: &Host, port: u16, scheme: Scheme) -> Result<(), Misfit> {
+pub(crate) fn check<B>(
+    request: &mut Request<B>,
+    host: &Host,
+    port: u16,
+    scheme: Scheme,
+) -> Result<(), Misfit> {
     if request.method() == Method::CONNECT {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Err(Misfit { status, reason: "CONNECT is for the proxy, which this is not".to_owned() });

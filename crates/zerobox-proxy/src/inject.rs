@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use std::sync::Arc;
 use zerobox_policy::Places;
@@ -43,8 +44,16 @@ pub(crate) enum BodyKind {
     Text,
 }
 
-/// Puts secrets into the fields of a head.
-pub(crate) fn into_headers(headers: &mut HeaderMap, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
+/// Puts secrets into a head, and tells which.
+pub(crate) fn into_head(parts: &mut Parts, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
+    let mut used = into_uri(&mut parts.uri, secrets)?;
+    for index in into_headers(&mut parts.headers, secrets)? {
+        mark(&mut used, index);
+    }
+    Ok(used)
+}
+
+fn into_headers(headers: &mut HeaderMap, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
     let mut used = Vec::new();
     for (name, field) in headers.iter_mut().filter(|(name, _)| *name != HOST) {
         for secret in secrets {
@@ -57,8 +66,8 @@ pub(crate) fn into_headers(headers: &mut HeaderMap, secrets: &[Given<'_>]) -> Re
     Ok(used)
 }
 
-/// Puts secrets into the path and the query.
-pub(crate) fn into_uri(uri: &mut Uri, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
+/// Into the path and the query.
+fn into_uri(uri: &mut Uri, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
     let mut used = Vec::new();
     for secret in secrets {
         let Some(text) = uri.path_and_query().map(PathAndQuery::as_str) else { break };
@@ -119,10 +128,11 @@ impl BodyKind {
 }
 
 fn in_field(name: &HeaderName, field: &[u8], secret: &Given<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    if secret.places.basic && (name == AUTHORIZATION || name == PROXY_AUTHORIZATION) {
-        if let Some(replaced) = in_basic(field, secret) {
-            return Some(replaced);
-        }
+    if secret.places.basic
+        && (name == AUTHORIZATION || name == PROXY_AUTHORIZATION)
+        && let Some(replaced) = in_basic(field, secret)
+    {
+        return Some(replaced);
     }
     if !secret.places.header {
         return None;
@@ -135,7 +145,8 @@ fn in_field(name: &HeaderName, field: &[u8], secret: &Given<'_>) -> Option<Zeroi
 
 /// In the user or the password of credentials (RFC 7617).
 fn in_basic(field: &[u8], secret: &Given<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    let (scheme, rest) = field.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic"))?;
+    let (scheme, rest) =
+        field.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic"))?;
     let coded = rest.strip_prefix(b" ")?.trim_ascii();
     let plain = Zeroizing::new(BASE64.decode(coded).ok()?);
     let replaced = replace(&plain, secret.placeholder, secret.value)?;
@@ -215,7 +226,10 @@ mod tests {
         let basic = |scheme: &str, plain: &str| format!("{scheme} {}", BASE64.encode(plain));
         let sent = basic("basic", &format!("user:{PLACEHOLDER}"));
         assert_eq!(field("authorization", &sent, "real").unwrap(), basic("basic", "user:real"));
-        assert_eq!(field("proxy-authorization", sent.trim_end_matches('='), "real").unwrap(), basic("basic", "user:real"));
+        assert_eq!(
+            field("proxy-authorization", sent.trim_end_matches('='), "real").unwrap(),
+            basic("basic", "user:real")
+        );
         assert_eq!(field("x-other", &sent, "real").unwrap(), sent);
     }
 
@@ -227,7 +241,10 @@ mod tests {
         headers.insert("authorization", PLACEHOLDER.parse().unwrap());
         assert_eq!(into_headers(&mut headers, &[secret]), Ok(vec![]));
         let mut uri = Uri::try_from(format!("/{PLACEHOLDER}?{PLACEHOLDER}")).unwrap();
-        assert_eq!(into_uri(&mut uri, &[Given { places: Places { path: true, ..none }, ..secret }]), Ok(vec![0]));
+        assert_eq!(
+            into_uri(&mut uri, &[Given { places: Places { path: true, ..none }, ..secret }]),
+            Ok(vec![0])
+        );
         assert_eq!(uri, format!("/real?{PLACEHOLDER}").as_str());
         assert!(body_table(BodyKind::Json, &[secret]).is_none());
     }
@@ -240,7 +257,10 @@ mod tests {
             uri.to_string()
         };
         let value = "a%2Fb%3Fc%26d%20e";
-        assert_eq!(url("https://a.test/x/KEY/y?k=KEY&l=%20KEY"), format!("https://a.test/x/{value}/y?k={value}&l=%20{value}"));
+        assert_eq!(
+            url("https://a.test/x/KEY/y?k=KEY&l=%20KEY"),
+            format!("https://a.test/x/{value}/y?k={value}&l=%20{value}")
+        );
         assert_eq!(url("/%73k%2dplace-holder_0123456789z?q"), format!("/{value}z?q"));
         assert_eq!(url("/a%2?b%zz"), "/a%2?b%zz");
         assert_eq!(url("*"), "*");

@@ -36,7 +36,8 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
         Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
     };
     let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let config = shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
+    let config =
+        shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
     let config = match config {
         Some(Ok(config)) => config,
         Some(Err(error)) => {
@@ -51,7 +52,9 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
         Ok(Ok(client)) => client,
         Ok(Err(error)) => {
             let (why, _) = tls::failure(&error);
-            let why = format!("the client does not trust this run's authority: {why}; --no-tls-inspect leaves it alone");
+            let why = format!(
+                "the client does not trust this run's authority: {why}; --no-tls-inspect leaves it alone"
+            );
             return tell(shared, &target, why);
         }
         Err(_) => return,
@@ -74,7 +77,9 @@ async fn connect(
     let own = |why: String| (why, AlertDescription::InternalError);
     let config = shared.upstream.config(protocols).await.map_err(own)?;
     let name = match &target.host {
-        Host::Name(name) => ServerName::try_from(name.as_ref().to_owned()).map_err(|error| own(error.to_string()))?,
+        Host::Name(name) => {
+            ServerName::try_from(name.as_ref().to_owned()).map_err(|error| own(error.to_string()))?
+        }
         Host::Address(address) => ServerName::from(*address),
     };
     match timeout(PATIENCE, TlsConnector::from(config).connect(name, server)).await {

@@ -77,16 +77,16 @@ impl Signed {
         parts: &mut Parts,
         body: Incoming,
     ) -> Result<Resigned, Misfit> {
-        let stated = head.headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let stated =
+            head.headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (hashes, content) = match stated {
             Some(hash) => (vec![hash], Content::Whole(body)),
-            None if self.seal.is_query => {
-                (vec![UNSIGNED.to_owned(), sha256_hex(b"")], Content::Whole(body))
-            }
+            None if self.seal.is_query => (vec![UNSIGNED.to_owned(), sha256_hex(b"")], Content::Whole(body)),
             None => {
                 let read = Limited::new(body, BODY).collect().await.map_err(|_| Misfit {
                     status: StatusCode::PAYLOAD_TOO_LARGE,
-                    reason: "a signed body without `x-amz-content-sha256` is too large to be signed again".to_owned(),
+                    reason: "a signed body without `x-amz-content-sha256` is too large to be signed again"
+                        .to_owned(),
                 })?;
                 let bytes = read.to_bytes();
                 (vec![sha256_hex(&bytes)], Content::Own(Full::new(bytes)))
@@ -181,7 +181,8 @@ impl Seal {
 
     fn signature(&self, parts: &Parts, secret: &[u8], style: PathStyle, hash: &str) -> String {
         let canonical = Canonical { parts, headers: &self.headers, style, hash, is_query: self.is_query };
-        let text = format!("{ALGORITHM}\n{}\n{}\n{}", self.date, self.scope(), sha256_hex(&canonical.bytes()));
+        let text =
+            format!("{ALGORITHM}\n{}\n{}\n{}", self.date, self.scope(), sha256_hex(&canonical.bytes()));
         sign(&self.key(secret), text.as_bytes())
     }
 
@@ -201,7 +202,9 @@ impl Seal {
         let Some(query) = parts.uri.query() else { return };
         let written = query.split('&').map(|part| match part.split_once('=') {
             Some(("X-Amz-Signature", _)) => format!("X-Amz-Signature={signature}"),
-            Some(("X-Amz-SignedHeaders", _)) => format!("X-Amz-SignedHeaders={}", headers.replace(';', "%3B")),
+            Some(("X-Amz-SignedHeaders", _)) => {
+                format!("X-Amz-SignedHeaders={}", headers.replace(';', "%3B"))
+            }
             _ => part.to_owned(),
         });
         let whole = format!("{}?{}", parts.uri.path(), written.collect::<Vec<_>>().join("&"));

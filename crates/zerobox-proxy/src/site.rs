@@ -1,28 +1,30 @@
 //! Where the requests of a connection go, and what each has to pass: its head is of this host, the rules allow it, the
 //! placeholders in it are for this host and become values, and on the way back values become placeholders.
 
-use crate::body::{Content, Filtered, replace_in_fields};
+use crate::body::{Content, Filtered};
 use crate::connection::{Shared, Target, allowed_by, denied};
-use crate::decode::{CODINGS, Decoder};
-use crate::http::{Answer, json, text};
+use crate::http::{Answer, text};
 use crate::http_head;
 use crate::inject::{self, BodyKind, Given};
+use crate::leak::{Leak, refusal};
 use crate::ledger::{Ledger, Watched};
 use crate::replace::Replacer;
-use crate::sigv4::{self, Resigned};
+use crate::scrub;
+use crate::sigv4::{Resigned, Signed};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::ext::ReasonPhrase;
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
-    RETRY_AFTER, UPGRADE,
-};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::sync::Arc;
 use zerobox_policy::{
-    Decision, Event, HttpRequest, HttpVerdict, NetVerdict, NormalPath, Scheme, Secret, UPGRADE as CHANGE, WEBSOCKET,
+    Decision, Event, HttpRequest, HttpVerdict, NetVerdict, NormalPath, Scheme, Secret, UPGRADE as CHANGE,
+    WEBSOCKET,
 };
+
+/// A body that is so small is read before it is sent where its length changes.
+const SMALL: usize = 64 * 1024;
 
 /// Where the requests of a connection go.
 pub(crate) struct Site {
@@ -30,8 +32,8 @@ pub(crate) struct Site {
     pub(crate) target: Arc<Target>,
     scheme: Scheme,
     decision: Decision,
-    /// Its requests are looked into: a secret is for it, or a rule is about it.
-    is_inspected: bool,
+    /// Rules may be about its requests.
+    has_rules: bool,
     bound: Vec<Bound>,
 }
 
@@ -66,23 +68,24 @@ impl Site {
             Some(Bound { index, secret, is_sent })
         };
         let bound = shared.vault.entries().filter_map(bound).collect();
-        let is_inspected = network.inspects(host, port);
-        Self { shared: Arc::clone(shared), decision, is_inspected, bound, scheme, target }
+        let is_of_any =
+            || network.inspects(host, port) && network.http.iter().any(|rule| rule.host.is_none());
+        let has_rules = network.http.concerns(host, port) || is_of_any();
+        Self { shared: Arc::clone(shared), decision, has_rules, bound, scheme, target }
     }
 
     /// Checks a request, tells of it, and makes it what is passed on.
     pub(crate) async fn admit(&self, mut request: Request<Incoming>) -> Result<Admitted, Answer> {
         let method = request.method().to_string();
-        if let Err(misfit) = http_head::check(&mut request, &self.target.host, self.target.port, self.scheme) {
+        if let Err(misfit) = http_head::check(&mut request, &self.target.host, self.target.port, self.scheme)
+        {
             self.tell(method, denied(misfit.reason.clone()));
             return Err(text(misfit.status, &misfit.reason));
         }
-        match self.rules(&mut request) {
-            Ok(decision) => self.tell(method, decision),
-            Err((decision, answer)) => {
-                self.tell(method, decision);
-                return Err(answer);
-            }
+        let (decision, refused) = self.rules(&mut request);
+        self.tell(method, decision);
+        if let Some(answer) = refused {
+            return Err(answer);
         }
         if self.shared.vault.is_empty() {
             return Ok(Admitted { request: request.map(Content::Whole), ledger: None });
@@ -99,21 +102,17 @@ impl Site {
         self.shared.tell(&Event::Request { method, host, port, decision });
     }
 
-    /// What the rules say about a request. The path that they read is the one that is sent.
-    fn rules(&self, request: &mut Request<Incoming>) -> Result<Decision, (Decision, Answer)> {
-        let rules = &self.shared.network.http;
-        if !self.is_inspected || rules.iter().next().is_none() {
-            return Ok(self.decision.clone());
+    /// What the rules say about a request, and the answer to one that they deny. The path that they read is what is sent.
+    fn rules(&self, request: &mut Request<Incoming>) -> (Decision, Option<Answer>) {
+        let is_of_no_path = request.method() == Method::OPTIONS && request.uri().path() == "*";
+        if !self.has_rules || is_of_no_path {
+            return (self.decision.clone(), None);
         }
         let path = match NormalPath::parse(request.uri().path()) {
             Ok(path) => path,
-            // The server as a whole has no path that a rule could be about.
-            Err(_) if request.method() == Method::OPTIONS && request.uri().path() == "*" => {
-                return Ok(self.decision.clone());
-            }
             Err(error) => {
-                let answer = text(StatusCode::BAD_REQUEST, &error.to_string());
-                return Err((denied(error.to_string()), answer));
+                let why = error.to_string();
+                return (denied(why.clone()), Some(text(StatusCode::BAD_REQUEST, &why)));
             }
         };
         let asked = HttpRequest {
@@ -124,18 +123,18 @@ impl Site {
             path: &path,
             query: request.uri().query(),
         };
-        let decision = match rules.decide(&asked) {
-            HttpVerdict::Unconcerned => return Ok(self.decision.clone()),
+        let decision = match self.shared.network.http.decide(&asked) {
+            HttpVerdict::Unconcerned => self.decision.clone(),
             HttpVerdict::Allowed(rule) => rule.into(),
             HttpVerdict::Denied(denial) => {
                 let decision = Decision::from(&denial);
                 let what = format!("{} {}://{}{path}", asked.method, self.scheme, self.target.host);
                 let answer = refusal(request.headers(), StatusCode::FORBIDDEN, &what, &decision);
-                return Err((decision, answer));
+                return (decision, Some(answer));
             }
         };
         set_path(request.uri_mut(), path.as_str());
-        Ok(decision)
+        (decision, None)
     }
 
     /// Refuses placeholders that are not for this host, and puts values in the place of the others.
@@ -151,28 +150,30 @@ impl Site {
             }
         }
         let given: Vec<Given<'_>> = self.bound.iter().filter_map(|bound| self.given(bound)).collect();
-        let signed = sigv4::Signed::read(&parts, &given);
+        let signed = Signed::read(&parts, &given);
         let wanted: Vec<Given<'_>> =
             given.iter().filter(|given| named.contains(&given.index)).copied().collect();
-        let head = parts.clone();
-        let mut used = self.put_in(&mut parts, &wanted, &ledger)?;
-        let body = match signed {
-            Some(signed) => {
+        let head = signed.is_some().then(|| parts.clone());
+        let put = inject::into_head(&mut parts, &wanted);
+        let mut used = put.map_err(|unfit| self.refuse(&parts, &ledger, unfit.index, Leak::Unfit))?;
+        if !self.bound.is_empty() {
+            scrub::ask_for_readable(&mut parts.headers);
+        }
+        let body = match signed.zip(head) {
+            Some((signed, head)) => {
                 let resigned = signed.sign_again(&head, &mut parts, body).await;
-                let Resigned { content, secret } = resigned.map_err(|error| text(error.status, &error.reason))?;
+                let Resigned { content, secret } =
+                    resigned.map_err(|error| text(error.status, &error.reason))?;
                 used.extend(secret.filter(|secret| !used.contains(secret)));
                 content
             }
-            None => self.body(&mut parts, body, &given, &ledger),
+            None => self.body(&mut parts, body, &given, &ledger).await?,
         };
         for index in used {
             let limit = self.policy(index).and_then(|secret| secret.limit);
             if let Err(exceeded) = ledger.enter(index, limit) {
                 return Err(self.refuse(&parts, &ledger, index, Leak::Limit(exceeded.again)));
             }
-        }
-        if !self.bound.is_empty() {
-            readable(&mut parts.headers);
         }
         Ok(Admitted { request: Request::from_parts(parts, body), ledger: Some(ledger) })
     }
@@ -192,47 +193,53 @@ impl Site {
         named
     }
 
-    fn put_in(&self, parts: &mut Parts, wanted: &[Given<'_>], ledger: &Ledger) -> Result<Vec<usize>, Answer> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let put = inject::into_uri(&mut parts.uri, wanted).and_then(|mut used| {
-            let more = inject::into_headers(&mut parts.headers, wanted)?;
-            used.extend(more.into_iter().filter(|index| !used.contains(index)).collect::<Vec<_>>());
-            Ok(used)
-        });
-        put.map_err(|unfit| self.refuse(parts, ledger, unfit.index, Leak::Unfit))
-    }
-
     /// The body with values in it, where that was asked for, and without placeholders that are not for this host.
-    fn body(&self, parts: &mut Parts, body: Incoming, given: &[Given<'_>], ledger: &Arc<Ledger>) -> Content {
+    async fn body(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        given: &[Given<'_>],
+        ledger: &Arc<Ledger>,
+    ) -> Result<Content, Answer> {
         let Some(placeholders) = self.shared.vault.placeholders().filter(|_| !body.is_end_stream()) else {
-            return Content::Whole(body);
+            return Ok(Content::Whole(body));
         };
         let bound: Vec<usize> = self.bound.iter().map(|bound| bound.index).collect();
         let refusals = self.refusals(Leak::Unbound);
         let watching = Arc::clone(ledger);
-        let guard = Watched::new(Replacer::new(Arc::clone(placeholders)), move |index| match bound.contains(&index) {
-            true => Ok(()),
-            false => Err(watching.stop(index, refusals(index))),
+        let guard = Watched::new(Replacer::new(Arc::clone(placeholders)), move |index| {
+            match bound.contains(&index) {
+                true => Ok(()),
+                false => Err(watching.stop(index, refusals(index))),
+            }
         });
         let is_coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| BodyKind::of(value.to_str().ok()?));
         let table = kind.filter(|_| !is_coded).and_then(|kind| inject::body_table(kind, given));
         let keeps_length = table.as_ref().is_none_or(|table| table.keeps_length());
         let filtered = Filtered::new(body, keeps_length).filter(guard);
-        let Some(table) = table else { return Content::Filtered(Box::new(filtered)) };
+        let Some(table) = table else { return Ok(Content::Filtered(Box::new(filtered))) };
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if !keeps_length {
             parts.headers.remove(CONTENT_LENGTH);
         }
-        let limits: Vec<_> =
-            given.iter().map(|given| (given.index, self.policy(given.index).and_then(|secret| secret.limit))).collect();
+        let limits: Vec<_> = given
+            .iter()
+            .map(|given| (given.index, self.policy(given.index).and_then(|secret| secret.limit)))
+            .collect();
         let (ledger, refusals) = (Arc::clone(ledger), self.refusals(Leak::Limit(None)));
         let inject = Watched::new(Replacer::new(table), move |index| {
             let limit = limits.iter().find(|(known, _)| *known == index).and_then(|(_, limit)| *limit);
             ledger.enter(index, limit).map_err(|_| ledger.stop(index, refusals(index)))
         });
-        Content::Filtered(Box::new(filtered.filter(inject)))
+        let filtered = Content::Filtered(Box::new(filtered.filter(inject)));
+        // Not every server takes chunks: what is small is read first, so that its length can be told.
+        if keeps_length || length.is_none_or(|length: usize| length > SMALL) {
+            return Ok(filtered);
+        }
+        let read = filtered.collect().await;
+        let read = read.map_err(|error| text(StatusCode::FORBIDDEN, &format!("blocked request: {error}")))?;
+        Ok(Content::Own(Full::new(read.to_bytes())))
     }
 
     fn given<'a>(&'a self, bound: &Bound) -> Option<Given<'a>> {
@@ -254,78 +261,28 @@ impl Site {
 
     fn refuse(&self, parts: &Parts, ledger: &Ledger, index: usize, leak: Leak) -> Answer {
         let decision = ledger.refuse(index, leak.decision(&self.shared, &self.target, index));
-        let status = if let Leak::Limit(Some(_)) = leak { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::FORBIDDEN };
-        let mut answer = refusal(&parts.headers, status, &format!("request to {}", self.target.connect()), &decision);
+        let status = if let Leak::Limit(Some(_)) = leak {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        let mut answer =
+            refusal(&parts.headers, status, &format!("request to {}", self.target.connect()), &decision);
         if let Leak::Limit(Some(again)) = leak {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(again.as_secs() + 1));
         }
         answer
     }
 
-    /// Makes an answer what the client gets.
-    pub(crate) fn answer(&self, admitted: Option<&Ledger>, answer: Response<Incoming>) -> Answer {
-        if let Some(ledger) = admitted {
+    /// Makes an answer what the client gets, and tells what was used to get it.
+    pub(crate) fn answer(&self, ledger: Option<&Ledger>, answer: Response<Incoming>) -> Answer {
+        if let Some(ledger) = ledger {
             ledger.close(Some(answer.status().as_u16()));
         }
-        let Some(table) = self.shared.vault.values().filter(|_| !self.bound.is_empty()) else {
-            return answer.map(Content::Whole);
-        };
-        let (mut parts, body) = answer.into_parts();
-        replace_in_fields(&mut parts.headers, table);
-        if parts.extensions.get::<ReasonPhrase>().is_some_and(|reason| table.replace(reason.as_bytes()).is_some()) {
-            parts.extensions.remove::<ReasonPhrase>();
+        match self.shared.vault.values().filter(|_| !self.bound.is_empty()) {
+            Some(table) => scrub::answer(table, answer),
+            None => answer.map(Content::Whole),
         }
-        if body.is_end_stream() {
-            return Response::from_parts(parts, Content::Whole(body));
-        }
-        let decoder = match coding(&parts.headers) {
-            None => None,
-            Some(coding) => match Decoder::new(&coding) {
-                Some(decoder) => Some(decoder),
-                None => {
-                    let why = format!("the answer is coded as `{}`, where secrets cannot be seen", coding.escape_default());
-                    return text(StatusCode::BAD_GATEWAY, &why);
-                }
-            },
-        };
-        let keeps_length = decoder.is_none() && table.keeps_length();
-        if !keeps_length {
-            parts.headers.remove(CONTENT_LENGTH);
-        }
-        let mut filtered = Filtered::new(body, keeps_length).filter(Replacer::new(Arc::clone(table)));
-        if let Some(decoder) = decoder {
-            parts.headers.remove(CONTENT_ENCODING);
-            filtered = filtered.decoder(decoder);
-        }
-        Response::from_parts(parts, Content::Filtered(Box::new(filtered.trailers(Arc::clone(table)))))
-    }
-}
-
-/// Why a value is not put in.
-enum Leak {
-    Unbound,
-    Plain,
-    Unfit,
-    Limit(Option<std::time::Duration>),
-}
-
-impl Leak {
-    fn decision(&self, shared: &Shared, target: &Target, index: usize) -> Decision {
-        let name = shared.vault.get(index).map(|entry| entry.name.to_string()).unwrap_or_default();
-        let to = target.connect();
-        let (reason, hint) = match self {
-            Self::Unbound => {
-                (format!("secret `{name}` is not for {to}"), Some(format!("--secret-host {name}={to}")))
-            }
-            Self::Plain => (
-                format!("secret `{name}` is not sent to {to} without TLS"),
-                Some(format!("--secret-plaintext {name}")),
-            ),
-            Self::Unfit => (format!("the value of secret `{name}` has bytes that cannot stand where its placeholder is"), None),
-            Self::Limit(_) => (format!("secret `{name}` was used as often as it may be"), None),
-        };
-        let secret = shared.network.secrets.iter().find(|secret| secret.name.as_ref() == name);
-        Decision { allowed: false, reason, rule: secret.map(|secret| secret.origin.to_string()), hint }
     }
 }
 
@@ -351,44 +308,5 @@ fn set_path(uri: &mut Uri, path: &str) {
     parts.path_and_query = whole.try_into().ok();
     if let Ok(changed) = Uri::from_parts(parts) {
         *uri = changed;
-    }
-}
-
-/// Asks for an answer that can be read whole: a part of one may begin or end within a value.
-fn readable(headers: &mut HeaderMap) {
-    headers.remove(RANGE);
-    headers.remove(IF_RANGE);
-    if !headers.contains_key(ACCEPT_ENCODING) {
-        return;
-    }
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let is_known = |item: &&str| {
-        let coding = item.split(';').next().unwrap_or_default().trim();
-        CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))
-    };
-    let known: Vec<&str> = values.flat_map(|value| value.split(',')).filter(is_known).map(str::trim).collect();
-    let known = if known.is_empty() { "identity".to_owned() } else { known.join(", ") };
-    if let Ok(value) = HeaderValue::try_from(known) {
-        headers.insert(ACCEPT_ENCODING, value);
-    }
-}
-
-/// What an answer is coded as, if it is.
-fn coding(headers: &HeaderMap) -> Option<String> {
-    let codings: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?")).collect();
-    let coding = codings.join(",");
-    let is_plain = coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
-    (!is_plain).then_some(coding)
-}
-
-/// What is refused, why, and what would allow it, as the client likes to read it.
-fn refusal(headers: &HeaderMap, status: StatusCode, what: &str, decision: &Decision) -> Answer {
-    let hint = decision.hint.as_ref().map(|hint| format!("; allow it with {hint}")).unwrap_or_default();
-    let message = format!("zerobox: blocked {what}: {}{hint}", decision.reason);
-    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    match accepts.flat_map(|value| value.split(',')).any(|kind| kind.contains("application/json") || kind.contains("+json"))
-    {
-        true => json(status, &message, decision),
-        false => text(status, &message),
     }
 }

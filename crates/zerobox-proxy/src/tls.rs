@@ -26,28 +26,40 @@ pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
 }
 
 /// How servers outside are spoken to: made when the first is, as the roots of a machine take milliseconds to read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    extra: Vec<PathBuf>,
-    config: OnceCell<Result<ClientConfig, String>>,
+    extra: Arc<[PathBuf]>,
+    config: Arc<OnceCell<Result<ClientConfig, String>>>,
 }
 
 impl Upstream {
     /// Believes this machine's roots, and those in the files.
     pub(crate) fn new(extra: Vec<PathBuf>) -> Self {
-        Self { extra, config: OnceCell::new() }
+        Self { extra: extra.into(), config: Arc::default() }
+    }
+
+    /// Begins to read the roots, while the server is still looked for.
+    pub(crate) fn warm(&self) {
+        if !self.config.initialized() {
+            let upstream = self.clone();
+            tokio::spawn(async move { upstream.made().await.is_ok() });
+        }
     }
 
     /// The configuration that offers `protocols`. Sessions are common to all of them.
     pub(crate) async fn config(&self, protocols: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, String> {
-        let made = self.config.get_or_init(async || {
-            let extra = self.extra.clone();
-            let making = tokio::task::spawn_blocking(move || client(&extra));
-            making.await.unwrap_or_else(|error| Err(error.to_string()))
-        });
-        let mut config = made.await.clone()?;
+        let mut config = self.made().await.clone()?;
         config.alpn_protocols = protocols;
         Ok(Arc::new(config))
+    }
+
+    async fn made(&self) -> &Result<ClientConfig, String> {
+        let make = async || {
+            let extra = Arc::clone(&self.extra);
+            let making = tokio::task::spawn_blocking(move || client(&extra));
+            making.await.unwrap_or_else(|error| Err(error.to_string()))
+        };
+        self.config.get_or_init(make).await
     }
 }
 

@@ -81,8 +81,15 @@ pub(crate) async fn open(shared: &Shared, target: &Target) -> Result<Server, Ref
     if let Host::Name(name) = &target.host
         && let Some(entry) = shared.vault.named_in_host(name.as_ref())
     {
-        shared.tell_connect(target, None, denied(format!("the placeholder of secret `{}` is in it", entry.name)));
+        shared.tell_connect(
+            target,
+            None,
+            denied(format!("the placeholder of secret `{}` is in it", entry.name)),
+        );
         return Err(Refusal::Failed(Failure::NotFound));
+    }
+    if shared.network.inspects(&target.host, target.port) {
+        shared.upstream.warm();
     }
     let opened = match target.is_loopback() {
         true => loopback(shared, target).await,

@@ -119,7 +119,10 @@ impl Vault {
         let is_in = |entry: &Entry| {
             let placeholder = entry.placeholder.as_bytes();
             placeholder.len() <= name.len()
-                && name.as_bytes().windows(placeholder.len().max(1)).any(|part| part.eq_ignore_ascii_case(placeholder))
+                && name
+                    .as_bytes()
+                    .windows(placeholder.len().max(1))
+                    .any(|part| part.eq_ignore_ascii_case(placeholder))
         };
         self.entries.iter().position(is_in)
     }
@@ -173,7 +176,11 @@ mod tests {
 
     fn vault(secrets: &[(&str, &str, &str)]) -> Vault {
         let secret = |(name, placeholder, value): &(&str, &str, &str)| {
-            (SecretName::parse(name).unwrap(), (*placeholder).to_owned(), Zeroizing::new(value.as_bytes().to_vec()))
+            (
+                SecretName::parse(name).unwrap(),
+                (*placeholder).to_owned(),
+                Zeroizing::new(value.as_bytes().to_vec()),
+            )
         };
         Vault::new(secrets.iter().map(secret).collect())
     }

@@ -10,7 +10,9 @@ use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::time::{Duration, Instant};
-use support::secrets::{Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, run};
+use support::secrets::{
+    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, run,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zerobox_policy::{Effect, Event, HttpRule, Origin, Places, SecretLimit};
 
@@ -43,13 +45,19 @@ fn fields_cookies_and_basic_get_the_value_and_the_echo_does_not_tell_it() {
                 .header("range", "bytes=0-3");
             let (status, headers, text) = client.ask(request.body(body("")).unwrap()).await;
             assert_eq!(status, StatusCode::OK);
-            assert!(!gives_away(&text, VALUE) && !gives_away(&format!("{headers:?}"), VALUE), "{headers:?} {text}");
+            assert!(
+                !gives_away(&text, VALUE) && !gives_away(&format!("{headers:?}"), VALUE),
+                "{headers:?} {text}"
+            );
             assert!(text.contains(PLACEHOLDER) && headers["x-echo"] == PLACEHOLDER, "{headers:?} {text}");
         });
         let heard = run.last();
         assert_eq!(heard.version, if protocol == "h2" { Version::HTTP_2 } else { Version::HTTP_11 });
         assert_eq!(heard.field("x-key"), Some(VALUE));
-        assert_eq!(heard.field("cookie"), Some(format!("a={}", VALUE.replace('"', "%22").replace(' ', "%20")).as_str()));
+        assert_eq!(
+            heard.field("cookie"),
+            Some(format!("a={}", VALUE.replace('"', "%22").replace(' ', "%20")).as_str())
+        );
         let basic = heard.field("authorization").unwrap().strip_prefix("Basic ").unwrap();
         assert_eq!(STANDARD.decode(basic).unwrap(), format!("user:{VALUE}").as_bytes());
         assert_eq!((heard.field("range"), heard.field("accept-encoding")), (None, Some("gzip;q=0.5, br")));
@@ -72,7 +80,9 @@ fn paths_and_queries_get_the_value_encoded() {
             assert!(!gives_away(&text, VALUE), "{text}");
         });
         assert_eq!(run.last().uri, format!("/x/{0}/y?k={0}&l=1", percent(VALUE)));
-        let Event::Secret { path, method, .. } = run.sandbox.event(|event| matches!(event, Event::Secret { .. })) else {
+        let Event::Secret { path, method, .. } =
+            run.sandbox.event(|event| matches!(event, Event::Secret { .. }))
+        else {
             unreachable!()
         };
         assert_eq!((path, method.as_str()), (format!("/x/{PLACEHOLDER}/y"), "GET"));
@@ -104,7 +114,8 @@ fn bodies_get_the_value_when_asked_for_wherever_they_are_cut() {
                 let length = run.last().field("content-length").map(|length| length.parse().unwrap());
                 assert!(length.is_none_or(|length: usize| length == run.last().body.len()));
             }
-            let request = Request::post(uri(&run, "/echo")).header("content-type", "application/octet-stream");
+            let request =
+                Request::post(uri(&run, "/echo")).header("content-type", "application/octet-stream");
             client.ask(request.body(body(PLACEHOLDER)).unwrap()).await;
             assert_eq!(run.last().body, PLACEHOLDER);
         });
@@ -126,7 +137,8 @@ fn answers_are_clean_in_every_form_and_coding() {
             let (_, _, text) = client.ask(Request::get(uri(&run, "/forms")).body(body("")).unwrap()).await;
             assert!(!gives_away(&text, VALUE), "{text}");
             for coding in ["gzip", "deflate", "zstd"] {
-                let request = Request::get(uri(&run, &format!("/coded?{coding}"))).header("x-key", PLACEHOLDER);
+                let request =
+                    Request::get(uri(&run, &format!("/coded?{coding}"))).header("x-key", PLACEHOLDER);
                 let (status, headers, text) = client.ask(request.body(body("")).unwrap()).await;
                 assert_eq!((status, headers.get("content-encoding")), (StatusCode::OK, None));
                 assert!(text.contains(PLACEHOLDER) && !gives_away(&text, VALUE), "{coding} {text}");
@@ -134,7 +146,8 @@ fn answers_are_clean_in_every_form_and_coding() {
             let request = Request::get(uri(&run, "/coded?compress"));
             let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{text}");
-            let answer = client.start(Request::get(uri(&run, "/trailers")).header("te", "trailers").body(body("")).unwrap());
+            let answer = client
+                .start(Request::get(uri(&run, "/trailers")).header("te", "trailers").body(body("")).unwrap());
             let collected = answer.await.unwrap().into_body().collect().await.unwrap();
             assert_eq!(collected.trailers().unwrap()["x-last"], PLACEHOLDER);
         });
@@ -147,7 +160,8 @@ fn events_come_as_they_are_sent() {
         let run = run(Setup::default());
         block_on(async {
             let mut client = run.client(protocol).await;
-            let answer = client.start(Request::get(uri(&run, "/events")).body(body("")).unwrap()).await.unwrap();
+            let answer =
+                client.start(Request::get(uri(&run, "/events")).body(body("")).unwrap()).await.unwrap();
             let mut incoming = answer.into_body();
             let started = Instant::now();
             let first = incoming.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -166,8 +180,9 @@ fn trailers_of_requests_pass() {
         block_on(async {
             let mut fields = HeaderMap::new();
             fields.insert("x-sum", "2".parse().unwrap());
-            let sent = body("ok").with_trailers(async { Some(Ok(fields)) }).boxed();
-            let request = Request::post(uri(&run, "/echo")).header("trailer", "x-sum").header("x-key", PLACEHOLDER);
+            let sent = parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed();
+            let request =
+                Request::post(uri(&run, "/echo")).header("trailer", "x-sum").header("x-key", PLACEHOLDER);
             let request = request.header("content-type", "application/grpc").body(sent).unwrap();
             assert_eq!(run.client(protocol).await.ask(request).await.0, StatusCode::OK);
         });
@@ -222,11 +237,20 @@ fn a_body_waits_until_the_server_wants_it() {
 
 #[test]
 fn requests_may_be_pipelined_and_a_large_answer_keeps_its_length() {
-    let run = run(Setup { protocols: vec!["http/1.1"], value: "0123456789012345678901234567-value", ..Setup::default() });
+    let run = run(Setup {
+        protocols: vec!["http/1.1"],
+        value: "0123456789012345678901234567-value",
+        ..Setup::default()
+    });
     block_on(async {
         let mut stream = run.tls("a.test", &["http/1.1"]).await.unwrap();
         let two = format!("GET /1 HTTP/1.1\r\nHost: a.test\r\nX-Key: {PLACEHOLDER}\r\n\r\n").repeat(2);
-        stream.write_all(format!("{two}GET /2 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(
+                format!("{two}GET /2 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
+            .await
+            .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 3);
@@ -234,7 +258,8 @@ fn requests_may_be_pipelined_and_a_large_answer_keeps_its_length() {
     assert_eq!(run.heard().iter().map(|heard| heard.uri.clone()).collect::<Vec<_>>(), ["/1", "/1", "/2"]);
     block_on(async {
         let mut client = run.client("http/1.1").await;
-        let (_, _, text) = client.ask(Request::get(uri(&run, "/large?3000000")).body(body("")).unwrap()).await;
+        let (_, _, text) =
+            client.ask(Request::get(uri(&run, "/large?3000000")).body(body("")).unwrap()).await;
         assert_eq!(text.len(), 3_000_000);
     });
 }
@@ -251,7 +276,8 @@ fn placeholders_for_other_hosts_are_refused_wherever_they_are() {
         Request::get(uri(&format!("/{PLACEHOLDER}"))).body(body("")),
         Request::get(uri("/")).header(PLACEHOLDER, "1").body(body("")),
         Request::post(uri("/")).header("content-type", "image/png").body(body(format!("xx{PLACEHOLDER}"))),
-        Request::post(uri("/")).body(parts(vec![PLACEHOLDER[..5].to_owned().into(), PLACEHOLDER[5..].to_owned().into()])),
+        Request::post(uri("/"))
+            .body(parts(vec![PLACEHOLDER[..5].to_owned().into(), PLACEHOLDER[5..].to_owned().into()])),
     ];
     for (turn, request) in requests.into_iter().enumerate() {
         block_on(async {
@@ -280,13 +306,17 @@ fn without_tls_a_value_is_sent_only_when_that_was_said() {
         let run = run(Setup { tls: false, plaintext, ..Setup::default() });
         block_on(async {
             let mut client = Client::new(TokioIo::new(run.tcp("a.test")), false).await;
-            let request = Request::get(format!("http://a.test:{}/echo", run.port)).header("x-key", PLACEHOLDER);
+            let request =
+                Request::get(format!("http://a.test:{}/echo", run.port)).header("x-key", PLACEHOLDER);
             let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
             assert!(!gives_away(&text, VALUE));
             assert_eq!(status, if plaintext { StatusCode::OK } else { StatusCode::FORBIDDEN }, "{text}");
             assert_eq!(text.contains("--secret-plaintext KEY"), !plaintext, "{text}");
         });
-        assert_eq!(run.heard().first().and_then(|heard| heard.field("x-key").map(str::to_owned)), plaintext.then(|| VALUE.to_owned()));
+        assert_eq!(
+            run.heard().first().and_then(|heard| heard.field("x-key").map(str::to_owned)),
+            plaintext.then(|| VALUE.to_owned())
+        );
     }
 }
 
@@ -348,7 +378,10 @@ fn requests_that_name_another_host_are_refused() {
 
 #[test]
 fn a_secret_is_used_as_often_as_it_may_be() {
-    let run = run(Setup { limit: Some(SecretLimit { uses: 2, period: Some(Duration::from_secs(60)) }), ..Setup::default() });
+    let run = run(Setup {
+        limit: Some(SecretLimit { uses: 2, period: Some(Duration::from_secs(60)) }),
+        ..Setup::default()
+    });
     block_on(async {
         let mut client = run.client("h2").await;
         for wanted in [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
@@ -365,13 +398,13 @@ fn a_secret_is_used_as_often_as_it_may_be() {
 #[test]
 fn rules_decide_about_each_request() {
     for protocol in BOTH {
-        let rule = |text: &str, effect, flag: &str| HttpRule::parse(text, effect, Origin::flag(flag, Some(text.as_ref()))).unwrap();
-        // The port of the server is not known yet.
-        let first = run(Setup::default());
-        drop(first);
-        let mut setup = Setup::default();
-        setup.http = vec![rule("GET **/private/**", Effect::Deny, "--deny-http")];
-        let run = run(setup);
+        let rule = |text: &str, effect, flag: &str| {
+            HttpRule::parse(text, effect, Origin::flag(flag, Some(text.as_ref()))).unwrap()
+        };
+        let run = run(Setup {
+            http: vec![rule("GET **/private/**", Effect::Deny, "--deny-http")],
+            ..Setup::default()
+        });
         block_on(async {
             let mut client = run.client(protocol).await;
             let mut ask = async |method: &str, path: &str, accept: &str| {
@@ -382,9 +415,15 @@ fn rules_decide_about_each_request() {
             assert_eq!(run.last().uri, "/public/a");
             let (status, _, text) = ask("GET", "/x/private/y?z", "*/*").await;
             assert_eq!(status, StatusCode::FORBIDDEN);
-            assert!(text.starts_with("zerobox: blocked GET https://a.test/x/private/y: denied (`--deny-http"), "{text}");
+            assert!(
+                text.starts_with("zerobox: blocked GET https://a.test/x/private/y: denied (`--deny-http"),
+                "{text}"
+            );
             let (status, headers, text) = ask("GET", "/x/privat%65/y", "text/html, application/json").await;
-            assert_eq!((status, headers["content-type"].as_bytes()), (StatusCode::FORBIDDEN, &b"application/json"[..]));
+            assert_eq!(
+                (status, headers["content-type"].as_bytes()),
+                (StatusCode::FORBIDDEN, &b"application/json"[..])
+            );
             assert!(text.contains("\"rule\":\"--deny-http="), "{text}");
             assert_eq!(ask("GET", "/x/../private", "*/*").await.0, StatusCode::BAD_REQUEST);
             assert_eq!(ask("POST", "/x/private/y", "*/*").await.0, StatusCode::OK);
@@ -392,4 +431,77 @@ fn rules_decide_about_each_request() {
         assert_eq!(run.heard().len(), 2);
         run.sandbox.denial("denied");
     }
+}
+
+/// A client that frames its requests in ways that programs read differently.
+#[test]
+fn ambiguous_requests_are_refused() {
+    let run = run(Setup { protocols: vec!["http/1.1"], ..Setup::default() });
+    for request in [
+        "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
+        "GET https://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX : 1\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET /\u{0} HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    ] {
+        block_on(async {
+            let mut stream = run.tls("a.test", &["http/1.1"]).await.unwrap();
+            stream.write_all(request.replace("X: 1", &format!("X: {PLACEHOLDER}")).as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let mut buffer = [0; 1024];
+            while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut buffer).await {
+                    Ok(length @ 1..) => answer.extend_from_slice(&buffer[..length]),
+                    _ => break,
+                }
+            }
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:?}: {answer}");
+        });
+    }
+    let heard = run.heard();
+    assert!(heard.iter().all(|heard| heard.body.is_empty() && heard.field("x").is_none()), "{heard:?}");
+}
+
+#[test]
+fn a_value_that_cannot_stand_there_is_not_sent() {
+    let run = run(Setup { value: "two\r\nlines: of-a-file", ..Setup::default() });
+    block_on(async {
+        let request = Request::get(uri(&run, "/events")).header("x-key", PLACEHOLDER).body(body("")).unwrap();
+        let (status, _, text) = run.client("h2").await.ask(request).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(text.contains("cannot stand"), "{text}");
+    });
+    assert!(run.heard().is_empty());
+    assert_eq!(uses(&run), [(false, None)]);
+}
+
+/// Who has another session's ticket still gets what the server agrees on now, and the second handshake is shorter.
+#[test]
+fn many_connections_and_streams() {
+    let run = run(Setup::default());
+    block_on(async {
+        for _ in 0..3 {
+            let mut client = run.client("h2").await;
+            let Client::Two(sender) = &mut client else { unreachable!() };
+            let mut streams = tokio::task::JoinSet::new();
+            for turn in 0..50 {
+                let mut sender = sender.clone();
+                let request = Request::get(uri(&run, &format!("/{turn}"))).header("x-key", PLACEHOLDER);
+                let request = request.body(body("")).unwrap();
+                streams.spawn(
+                    async move { sender.send_request(request).await.unwrap().collect().await.unwrap() },
+                );
+            }
+            while let Some(answer) = streams.join_next().await {
+                assert!(!gives_away(&String::from_utf8_lossy(&answer.unwrap().to_bytes()), VALUE));
+            }
+        }
+    });
+    assert_eq!(run.heard().iter().filter(|heard| heard.field("x-key") == Some(VALUE)).count(), 150);
 }

@@ -47,7 +47,9 @@ impl Canonical<'_> {
     fn path(&self) -> Vec<u8> {
         let path = self.parts.uri.path().as_bytes();
         let path = if path.is_empty() { b"/" } else { path };
-        let encoded = |path: &[u8]| path.split(|byte| *byte == b'/').map(percent_encoded).collect::<Vec<_>>().join(&b'/');
+        let encoded = |path: &[u8]| {
+            path.split(|byte| *byte == b'/').map(percent_encoded).collect::<Vec<_>>().join(&b'/')
+        };
         match self.style {
             PathStyle::AsSent => path.to_vec(),
             // A `%2F` is a part of a name, and stays one.
@@ -75,7 +77,8 @@ impl Canonical<'_> {
 
     fn field(&self, name: &str) -> Vec<u8> {
         if name == HOST.as_str()
-            && let (false, Some(authority)) = (self.parts.headers.contains_key(HOST), self.parts.uri.authority())
+            && let (false, Some(authority)) =
+                (self.parts.headers.contains_key(HOST), self.parts.uri.authority())
         {
             return authority.as_str().as_bytes().to_vec();
         }

@@ -55,7 +55,10 @@ impl ChunkSigner {
         let line = std::str::from_utf8(self.held.get(..end).unwrap_or_default())?;
         let (size, _signature) = line.split_once(CHUNK_SIGNATURE).ok_or("a chunk without a signature")?;
         let size_text = size.to_owned();
-        let size = usize::from_str_radix(size, 16).ok().filter(|size| *size <= CHUNK).ok_or("a bad size of a chunk")?;
+        let size = usize::from_str_radix(size, 16)
+            .ok()
+            .filter(|size| *size <= CHUNK)
+            .ok_or("a bad size of a chunk")?;
         // The last chunk has no data, and its line end may belong to trailers.
         let whole = end + 2 + if size == 0 { 0 } else { size + 2 };
         if self.held.len() < whole {
@@ -65,7 +68,11 @@ impl ChunkSigner {
         let data = self.held.split_to(size);
         let text = format!(
             "AWS4-HMAC-SHA256-PAYLOAD\n{}\n{}\n{}\n{}\n{}",
-            self.date, self.scope, self.last, sha256_hex(b""), sha256_hex(&data)
+            self.date,
+            self.scope,
+            self.last,
+            sha256_hex(b""),
+            sha256_hex(&data)
         );
         self.last = sign(&self.key, text.as_bytes());
         out.extend_from_slice(format!("{size_text}{CHUNK_SIGNATURE}{}\r\n", self.last).as_bytes());
@@ -91,7 +98,10 @@ impl ChunkSigner {
         } else if line.starts_with(TRAILER_SIGNATURE) {
             let text = format!(
                 "AWS4-HMAC-SHA256-TRAILER\n{}\n{}\n{}\n{}",
-                self.date, self.scope, self.last, sha256_hex(&self.trailers)
+                self.date,
+                self.scope,
+                self.last,
+                sha256_hex(&self.trailers)
             );
             self.last = sign(&self.key, text.as_bytes());
             out.extend_from_slice(TRAILER_SIGNATURE);
@@ -170,7 +180,12 @@ mod tests {
 
     #[test]
     fn what_is_not_chunked_is_refused() {
-        for bad in ["x;chunk-signature=0\r\n", "1\r\na\r\n", "1;chunk-signature=0\r\nab", "fffffffff;chunk-signature=0\r\n"] {
+        for bad in [
+            "x;chunk-signature=0\r\n",
+            "1\r\na\r\n",
+            "1;chunk-signature=0\r\nab",
+            "fffffffff;chunk-signature=0\r\n",
+        ] {
             assert!(resigned(bad.as_bytes(), 3).is_err(), "{bad:?}");
         }
         assert!(resigned(&[b'a'; 2 * LINE], 100).is_err());

@@ -14,7 +14,9 @@ fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
 }
 
 fn authorization(headers: &str, signature: &str) -> String {
-    format!("{ALGORITHM} Credential={ID}/20130524/us-east-1/s3/aws4_request,SignedHeaders={headers},Signature={signature}")
+    format!(
+        "{ALGORITHM} Credential={ID}/20130524/us-east-1/s3/aws4_request,SignedHeaders={headers},Signature={signature}"
+    )
 }
 
 /// The signature with the key of the documentation.
@@ -86,7 +88,8 @@ fn a_signed_url_of_the_documentation() {
 fn a_placeholder_is_found_and_signed_again() {
     const PLACEHOLDER: &str = "placeholder/of/the+same+length/0123456789";
     let scope = "20261124/eu-west-1/dynamodb/aws4_request";
-    let headers = [("host", "a.test"), ("x-amz-date", "20261124T000000Z"), ("range", "bytes=0-1"), ("x-b", " a  b ")];
+    let headers =
+        [("host", "a.test"), ("x-amz-date", "20261124T000000Z"), ("range", "bytes=0-1"), ("x-b", " a  b ")];
     let mut head = parts("POST", "/a%20b/c?b=2&a=%2f&a=1", &headers);
     let credential = |id: &str| format!("{id}/{scope}");
     let seal = |id: &str, headers: &str| Seal {
@@ -100,7 +103,12 @@ fn a_placeholder_is_found_and_signed_again() {
     let first = seal("PLACEHOLDER-ID", "host;range;x-amz-date;x-b");
     let signature = first.signature(&head, PLACEHOLDER.as_bytes(), PathStyle::Twice, &hash);
     first.write(&mut head, &signature);
-    let given = |index, placeholder| Given { index, placeholder, value: SECRET.as_bytes(), places: Places::default() };
+    let given = |index, placeholder| Given {
+        index,
+        placeholder,
+        value: SECRET.as_bytes(),
+        places: Places::default(),
+    };
     let signed = Signed::read(&head, &[given(0, "another"), given(7, PLACEHOLDER)]).unwrap();
     let (key, style, _) = signed.find(&head, std::slice::from_ref(&hash)).unwrap();
     assert_eq!((key.index, style), (7, PathStyle::Twice));
@@ -115,13 +123,20 @@ fn a_placeholder_is_found_and_signed_again() {
     again.write(&mut sent, &signature);
     let wanted = seal(ID, "host;x-amz-date;x-b").signature(&sent, SECRET.as_bytes(), PathStyle::Twice, &hash);
     let field = sent.headers["authorization"].to_str().unwrap();
-    assert_eq!(field, format!("{ALGORITHM} Credential={ID}/{scope}, SignedHeaders=host;x-amz-date;x-b, Signature={wanted}"));
+    assert_eq!(
+        field,
+        format!("{ALGORITHM} Credential={ID}/{scope}, SignedHeaders=host;x-amz-date;x-b, Signature={wanted}")
+    );
 }
 
 #[test]
 fn other_requests_are_none_of_ours() {
     let given = [Given { index: 0, placeholder: "p", value: b"v", places: Places::default() }];
-    for field in ["Bearer x", "AWS4-HMAC-SHA256 Credential=a", "AWS4-ECDSA-P256-SHA256 Credential=a, SignedHeaders=host, Signature=0"] {
+    for field in [
+        "Bearer x",
+        "AWS4-HMAC-SHA256 Credential=a",
+        "AWS4-ECDSA-P256-SHA256 Credential=a, SignedHeaders=host, Signature=0",
+    ] {
         let parts = parts("GET", "/", &[("authorization", field), ("x-amz-date", "1")]);
         assert!(Signed::read(&parts, &given).is_none(), "{field}");
     }

@@ -104,15 +104,25 @@ pub fn run(setup: Setup) -> Run {
         HostPattern::Name(name) => name,
         _ => unreachable!(),
     };
-    let mut network = rules(&[&format!("a.test:{port}"), &format!("b.test:{port}"), &format!("*.c.test:{port}")]);
+    let mut network =
+        rules(&[&format!("a.test:{port}"), &format!("b.test:{port}"), &format!("*.c.test:{port}")]);
     for host in ["a.test", "b.test"] {
-        network.pins.push(zerobox_policy::Pin { name: name(host), port, address: Ipv4Addr::LOCALHOST.into(), origin: origin("pin") });
+        network.pins.push(zerobox_policy::Pin {
+            name: name(host),
+            port,
+            address: Ipv4Addr::LOCALHOST.into(),
+            origin: origin("pin"),
+        });
     }
     let bound = HostPattern::parse("a.test").unwrap();
     network.secrets.push(Secret {
         name: SecretName::parse(NAME).unwrap(),
         source: SecretSource::Stdin,
-        hosts: vec![SecretHost { host: bound.clone(), port: Some(port), origin: origin("--secret-host=KEY=a.test") }],
+        hosts: vec![SecretHost {
+            host: bound.clone(),
+            port: Some(port),
+            origin: origin("--secret-host=KEY=a.test"),
+        }],
         places: setup.places,
         plaintext: setup.plaintext,
         limit: setup.limit,
@@ -298,7 +308,9 @@ where
 {
     let service = service_fn(move |request| answer(request, Arc::clone(&heard), value));
     let _ = match is_h2 {
-        true => hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
+        true => {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+        }
         false => {
             let builder = hyper::server::conn::http1::Builder::new();
             builder.serve_connection(io, service).with_upgrades().await
@@ -326,17 +338,18 @@ async fn answer(
         });
     }
     let is_upgrade = request.headers().contains_key(UPGRADE);
-    let (parts, incoming) = request.into_parts();
+    let (head, incoming) = request.into_parts();
     let collected = if is_upgrade { None } else { Some(incoming.collect().await?) };
     let trailers = collected.as_ref().and_then(|body| body.trailers().cloned());
-    let text = collected.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
-    let path = parts.uri.path().to_owned();
-    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let text =
+        collected.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+    let path = head.uri.path().to_owned();
+    let query = head.uri.query().unwrap_or_default().to_owned();
     let one = Heard {
-        method: parts.method.to_string(),
-        uri: parts.uri.path_and_query().unwrap().to_string(),
-        version: parts.version,
-        headers: parts.headers,
+        method: head.method.to_string(),
+        uri: head.uri.path_and_query().unwrap().to_string(),
+        version: head.version,
+        headers: head.headers,
         body: text,
         trailers,
     };
@@ -345,7 +358,8 @@ async fn answer(
     let response = Response::builder().header("x-echo", value).header("x-encoded", percent(value));
     let response = match path.as_str() {
         _ if is_upgrade => {
-            let response = response.status(101).header("connection", "upgrade").header("upgrade", "websocket");
+            let response =
+                response.status(101).header("connection", "upgrade").header("upgrade", "websocket");
             response.body(body(""))
         }
         "/events" => response.header(CONTENT_TYPE, "text/event-stream").body(events(value)),
@@ -354,7 +368,9 @@ async fn answer(
         "/trailers" => {
             let mut fields = HeaderMap::new();
             fields.insert("x-last", value.parse().unwrap());
-            response.header("trailer", "x-last").body(body("ok").with_trailers(async { Some(Ok(fields)) }).boxed())
+            response
+                .header("trailer", "x-last")
+                .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
         }
         "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
         _ => response.body(body(echo)),
@@ -380,10 +396,19 @@ fn events(value: &'static str) -> Body {
 pub fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             byte => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+fn lower_percent(text: &str) -> String {
+    let coded = percent(text);
+    let mut parts = coded.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| format!("{text}%{}{}", part[..2].to_lowercase(), &part[2..]))
 }
 
 fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
@@ -409,7 +434,7 @@ pub fn forms(value: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut lines = vec![value.to_owned(), percent(value), percent(value).to_lowercase(), hex.to_uppercase(), hex];
+    let mut lines = vec![value.to_owned(), percent(value), lower_percent(value), hex.to_uppercase(), hex];
     for before in ["", "a", "ab", "user:"] {
         lines.push(STANDARD.encode(format!("{before}{value}")));
         lines.push(STANDARD.encode(format!("{before}{value}z")));
@@ -426,7 +451,8 @@ pub fn gives_away(text: &str, value: &str) -> bool {
     let inner = &middle[8..middle.len() - 6];
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
     text.contains(value)
-        || text.to_lowercase().contains(&percent(value).to_lowercase())
+        || text.contains(&percent(value))
+        || text.contains(&lower_percent(value))
         || text.to_lowercase().contains(&hex)
         || text.contains(inner)
         || text.contains(&value.replace('"', "\\\""))
