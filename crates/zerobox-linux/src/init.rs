@@ -60,6 +60,9 @@ fn start<'a>(
     inside: Option<OwnedFd>,
 ) -> Result<Init<'a>, Failure> {
     die_with_supervisor(control).map_err(Failure::at(Stage::Init))?;
+    // A supervisor that holds secrets is not dumpable, and what it has cloned could not write its own maps, proc(5).
+    // There are no secrets in here.
+    sys::prctl(libc::PR_SET_DUMPABLE, 1).map_err(Failure::at(Stage::Init))?;
     let children = SignalSet::of(&[libc::SIGCHLD]);
     children.block();
     let children = children.descriptor().map_err(Failure::at(Stage::Init))?;

@@ -38,3 +38,4 @@ pub use prepare::{Prepared, duplicate, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
 pub use spawn::{Connections, Ending, Happening, Running, spawn};
+pub use sys::{SecretMemory, forbid_inspection, overwrite_argument, overwrite_variable, remember_arguments};

@@ -53,11 +53,15 @@ pub struct Degradation {
 }
 
 impl Plan {
-    /// Compiles `policy` for the machine of `facts`.
+    /// Compiles `policy` for the machine of `facts`. Each of `files` is shown at its path with the text that it has here.
     ///
     /// # Errors
     /// When a required layer is missing or a limit cannot be held at all; with a strict policy, on any degradation.
-    pub fn compile(policy: &Policy, facts: &HostFacts) -> Result<Self, PlanError> {
+    pub fn compile(
+        policy: &Policy,
+        facts: &HostFacts,
+        files: &[(PathBuf, String)],
+    ) -> Result<Self, PlanError> {
         let landlock_abi =
             facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;
         let mut degradations = Vec::new();
@@ -70,7 +74,7 @@ impl Plan {
         }
         let limits = LimitPlan::compile(policy, facts, &mut degradations)?;
         let view = mounts::View::new(policy, facts);
-        let network = NetworkPlan::compile(policy);
+        let network = NetworkPlan::compile(policy, files);
         let filter = Options {
             mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
             fix_affinity: limits.affinity.is_some(),

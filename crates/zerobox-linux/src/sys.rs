@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// A result whose error is a bare `errno`.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
@@ -551,6 +553,161 @@ pub(crate) fn inherited(fd: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
+/// The arguments and the environment that the kernel gave this process, which others can read as long as it runs.
+///
+/// A program that does not start with [`c_main`] has none as far as we know.
+static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Remembers where the arguments are.
+///
+/// # Safety
+/// `argv` is what `main` was given: an array of C strings that ends with a null pointer and stays where it is.
+pub unsafe fn remember_arguments(argv: *mut *mut c_char) {
+    ARGUMENTS.store(argv, Ordering::Relaxed);
+}
+
+/// Overwrites argument `index` of this process, counted from the program's name, from byte `from` on. The caller is
+/// single-threaded, so that nobody reads it meanwhile.
+pub fn overwrite_argument(index: usize, from: usize) {
+    let argv = ARGUMENTS.load(Ordering::Relaxed);
+    if argv.is_null() {
+        return;
+    }
+    for at in 0..=index {
+        // SAFETY: as `remember_arguments` was promised, the array goes on until a null pointer, which ends the loop.
+        let argument = unsafe { *argv.add(at) };
+        if argument.is_null() {
+            return;
+        }
+        if at == index {
+            // SAFETY: it is a C string in memory of this process that it may write, proc(5).
+            unsafe { overwrite(argument, from) };
+        }
+    }
+}
+
+/// Overwrites the value of each variable `name` of this process, which is an empty one afterwards, unless the process is
+/// somebody else's program, who may need it. The caller is single-threaded, and nobody keeps a reference to it.
+pub fn overwrite_variable(name: &[u8]) {
+    if ARGUMENTS.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    // SAFETY: the caller is single-threaded, so that nobody changes `environ`, environ(7).
+    let mut at = unsafe { environ };
+    while !at.is_null() {
+        // SAFETY: `environ` is an array of C strings that ends with a null pointer.
+        let variable = unsafe { *at };
+        if variable.is_null() {
+            return;
+        }
+        // SAFETY: the string is there as long as the variable is.
+        let text = unsafe { CStr::from_ptr(variable) }.to_bytes();
+        if text.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")) {
+            // SAFETY: as above; the borrow has ended.
+            unsafe { overwrite(variable, name.len() + 1) };
+        }
+        // SAFETY: the null pointer that ends the array has not come yet.
+        at = unsafe { at.add(1) };
+    }
+}
+
+/// # Safety
+/// `text` is a C string that may be written and that nobody else uses.
+unsafe fn overwrite(text: *mut c_char, from: usize) {
+    let mut at = 0;
+    // SAFETY: the bytes up to the NUL that ends the string are of it.
+    while unsafe { *text.add(at) } != 0 {
+        if at >= from {
+            // SAFETY: as above. Volatile, so that it is done though nobody reads it.
+            unsafe { text.add(at).write_volatile(0) };
+        }
+        at += 1;
+    }
+}
+
+/// Keeps other processes of the same user, and core files, from the memory of this process, prctl(2) and ptrace(2).
+///
+/// # Errors
+/// When the kernel refuses, which it has no reason to.
+pub fn forbid_inspection() -> std::io::Result<()> {
+    Ok(prctl(libc::PR_SET_DUMPABLE, 0)?)
+}
+
+/// Memory for a secret: on pages of its own, which are empty in a clone of this process, in no core file, and on no disk
+/// if the kernel lets us lock them. It is wiped when dropped.
+pub struct SecretMemory {
+    start: NonNull<u8>,
+    capacity: usize,
+    length: usize,
+}
+
+impl SecretMemory {
+    /// Room for `capacity` bytes.
+    ///
+    /// # Errors
+    /// When there is no memory, or the kernel cannot keep clones from it.
+    pub fn new(capacity: usize) -> std::io::Result<Self> {
+        let capacity = capacity.max(1);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps with nothing.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), capacity, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        let memory = Self { start, capacity, length: 0 };
+        for advice in [libc::MADV_WIPEONFORK, libc::MADV_DONTDUMP] {
+            // SAFETY: the range is the mapping, and these advices change nothing of what is in it.
+            check(unsafe { libc::madvise(memory.start.as_ptr().cast(), capacity, advice) }.into())?;
+        }
+        // SAFETY: the range is the mapping. Being over the limit of locked memory leaves it as it is.
+        let _ = unsafe { libc::mlock(memory.start.as_ptr().cast(), capacity) };
+        Ok(memory)
+    }
+
+    /// All of the room, of which the first bytes may be in use.
+    pub fn room(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping has `capacity` bytes, all initialised, that only this value leads to.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.capacity) }
+    }
+
+    /// Says that the first `length` bytes of the room are in use.
+    pub fn set_length(&mut self, length: usize) {
+        self.length = length.min(self.capacity);
+    }
+}
+
+impl std::ops::Deref for SecretMemory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as in `room`, and `length` is at most `capacity`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for SecretMemory {
+    fn drop(&mut self) {
+        for at in 0..self.capacity {
+            // SAFETY: within the mapping. Volatile, so that it is done though nobody reads it.
+            unsafe { self.start.as_ptr().add(at).write_volatile(0) };
+        }
+        // SAFETY: the mapping is ours, and nothing leads to it any more.
+        let _ = unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
+    }
+}
+
+impl std::fmt::Debug for SecretMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretMemory")
+    }
+}
+
 /// The C entry point for a program whose `main` is `$main`, a function that returns a C exit code.
 ///
 /// Without the standard library's own start the caller's disposition of SIGPIPE stays as it is, for the command to
@@ -560,7 +717,9 @@ macro_rules! c_main {
     ($main:path) => {
         // SAFETY: no other function of the program has this name; libc calls it once, as the type says.
         #[unsafe(no_mangle)]
-        extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
+        extern "C" fn main(_: i32, arguments: *mut *mut ::std::ffi::c_char) -> i32 {
+            // SAFETY: these are the arguments of the process.
+            unsafe { $crate::remember_arguments(arguments) };
             $main()
         }
     };
@@ -577,3 +736,21 @@ const LAST_CAPABILITY: c_ulong = 63;
 /// SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP and SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock,
 /// capabilities(7): being uid 0 gives no capability.
 const SECURE_NO_ROOT: c_ulong = 0b1100_1111;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_finds_secret_memory_empty() {
+        let mut memory = SecretMemory::new(5000).unwrap();
+        memory.room()[..6].copy_from_slice(b"secret");
+        memory.set_length(6);
+        assert_eq!(&*memory, b"secret");
+        // The child does nothing but look: this process has other threads.
+        match clone(0).unwrap() {
+            Cloned::Child => exit_now(c_int::from(memory.iter().any(|byte| *byte != 0))),
+            Cloned::Parent(child) => assert_eq!(wait_for(child, 0).unwrap().1, 0),
+        }
+    }
+}

@@ -76,6 +76,16 @@ pub enum PolicyError {
     EmptyNet { flag: &'static str },
     #[error("malformed `{flag}={text}`: {error}")]
     NetRule { flag: &'static str, text: String, error: Box<RuleError> },
+    #[error("malformed name of a secret `{text}`")]
+    SecretName { text: String },
+    #[error("malformed `{flag}={text}`: {fault}")]
+    Secret { flag: &'static str, text: String, fault: &'static str },
+    #[error("the secret `{name}` is bound to no host")]
+    SecretUnbound { name: String },
+    #[error("`{flag}` is about `{name}`, which is no secret")]
+    SecretUnknown { flag: &'static str, name: String },
+    #[error("the secret `{name}` is in {}", argument(*index))]
+    SecretInArgument { name: String, index: usize },
     #[error("descriptor {fd} cannot be kept: {reason}")]
     KeepFd { fd: i32, reason: &'static str },
 }
@@ -148,9 +158,23 @@ impl PolicyError {
                 "an empty list allows nothing; give a host, or leave the flag out".to_owned()
             }
             Self::NetRule { flag, error, .. } => return error.hint_for(flag),
+            Self::SecretName { .. } => {
+                "it is the name of a variable; write `NAME`, or `NAME=` and a source".to_owned()
+            }
+            Self::SecretUnbound { name } => {
+                format!("say whom it may be sent to: `--secret-host {}=api.example.com`", quote::word(name))
+            }
+            Self::SecretUnknown { name, .. } => format!("name it with `--secret {}`", quote::word(name)),
+            Self::SecretInArgument { .. } => {
+                "take it out, and let the command read its variable or its file: there is a placeholder in it".to_owned()
+            }
             _ => return None,
         })
     }
+}
+
+fn argument(index: usize) -> String {
+    if index == 0 { "the name of the command".to_owned() } else { format!("argument {index} of the command") }
 }
 
 fn if_it_exists(flag: &str, path: &Path) -> String {

@@ -1,5 +1,6 @@
 //! What happened, in the words that reports, `--events` and the SDKs share.
 
+use crate::http_rule::{HttpDenial, HttpRule};
 use crate::network::{NetDenial, Permit, Transport};
 use serde::Serialize;
 use std::fmt;
@@ -46,6 +47,25 @@ pub enum Event {
         #[serde(flatten)]
         decision: Decision,
     },
+    /// A request was made with the placeholder of a secret in it. Nothing of this is a value.
+    Secret {
+        /// The secret's name.
+        name: String,
+        /// The host that it is for.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The method.
+        method: String,
+        /// The path, without a query, and with placeholders as they came from inside.
+        path: String,
+        /// What the host answered, if it did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Whether the value was sent.
+        #[serde(flatten)]
+        decision: Decision,
+    },
     /// What was allowed did not work outside.
     Failed {
         /// The name or the address.
@@ -86,6 +106,24 @@ impl From<&Permit> for Decision {
     }
 }
 
+impl From<&HttpRule> for Decision {
+    fn from(rule: &HttpRule) -> Self {
+        let rule = rule.origin.to_string();
+        Self { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None }
+    }
+}
+
+impl From<&HttpDenial> for Decision {
+    fn from(denial: &HttpDenial) -> Self {
+        Self {
+            allowed: false,
+            reason: denial.to_string(),
+            rule: denial.rule.as_ref().map(ToString::to_string),
+            hint: denial.hint.clone(),
+        }
+    }
+}
+
 impl From<&NetDenial> for Decision {
     fn from(denial: &NetDenial) -> Self {
         Self {
@@ -101,9 +139,10 @@ impl Event {
     /// What was decided, if anything was.
     pub fn decision(&self) -> Option<&Decision> {
         match self {
-            Self::Dns { decision, .. } | Self::Connect { decision, .. } | Self::Request { decision, .. } => {
-                Some(decision)
-            }
+            Self::Dns { decision, .. }
+            | Self::Connect { decision, .. }
+            | Self::Request { decision, .. }
+            | Self::Secret { decision, .. } => Some(decision),
             Self::Failed { .. } | Self::Published { .. } => None,
         }
     }
@@ -122,6 +161,9 @@ impl fmt::Display for Event {
             }
             Self::Request { method, host, port, .. } => {
                 write!(f, "{method} request to `{}`", authority(host, *port))
+            }
+            Self::Secret { name, host, port, .. } => {
+                write!(f, "use of secret `{name}` for `{}`", authority(host, *port))
             }
             Self::Failed { host, port, reason } => {
                 write!(f, "connection to `{}`: {reason}", authority(host, *port))

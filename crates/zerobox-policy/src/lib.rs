@@ -12,16 +12,20 @@ mod error;
 mod event;
 mod files;
 mod host;
+mod http_rule;
 mod limits;
 mod network;
 mod origin;
 mod path_spec;
 mod paths;
+mod placeholder;
 mod policy;
 mod protected;
 pub mod quote;
 mod repositories;
 mod request;
+mod secret;
+mod secret_file;
 mod surroundings;
 mod system;
 mod toolchains;
@@ -33,6 +37,10 @@ pub use error::PolicyError;
 pub use event::{Decision, Event};
 pub use files::{Access, Effect, FileRule, FileRules, PathState, RuleSource, Verdict};
 pub use host::{Host, HostError, HostFault, HostName, HostPattern};
+pub use http_rule::{
+    HttpDenial, HttpRequest, HttpRule, HttpRules, HttpVerdict, Methods, NormalPath, PathError, PathPattern,
+    QueryPattern, Scheme, UPGRADE, WEBSOCKET,
+};
 pub use limits::{ByteSize, Cpus, Limits, Timeout};
 pub use network::{
     Allowed, Connect, DenialReason, LoopbackPorts, NetDenial, NetRule, NetRules, NetVerdict, Network,
@@ -41,8 +49,13 @@ pub use network::{
 pub use origin::Origin;
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
+pub use placeholder::{placeholder, random_bytes};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, WatchedTree, obeyed_names};
 pub use request::{EnvList, NetList, PathList, Request};
+pub use secret::{
+    ClosedHost, Hidden, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,
+};
+pub use secret_file::{Coding, Format, SecretPart, matching_parts, secret_parts, with_placeholders};
 pub use surroundings::{Files, Node, NodeKind, Surroundings};
 pub use tree::{PathMap, and_above, is_within};

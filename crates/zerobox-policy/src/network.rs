@@ -10,14 +10,17 @@ mod rules;
 
 pub use decide::{Allowed, Connect, DenialReason, NetDenial, NetVerdict, Permit};
 pub use parse::RuleError;
-pub(crate) use parse::resolve;
+pub(crate) use parse::{Hint, parse_port, resolve, split_port};
 pub use rules::{NetRule, NetRules};
 
-use crate::host::HostName;
+use crate::host::{Host, HostName};
+use crate::http_rule::HttpRules;
 use crate::origin::Origin;
+use crate::secret::{ClosedHost, Secret};
 use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// How bytes travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -87,6 +90,14 @@ pub struct Network {
     pub pins: Vec<Pin>,
     /// Ports that can be reached from outside.
     pub publish: Vec<Publish>,
+    /// The secrets, each with the hosts that it is for.
+    pub secrets: Vec<Secret>,
+    /// What may be asked of hosts over HTTP; a deny beats every allow.
+    pub http: HttpRules,
+    /// Hosts whose connections are not looked into.
+    pub closed: Vec<ClosedHost>,
+    /// Files of certificates that are trusted outside, beside this machine's.
+    pub upstream_ca: Vec<PathBuf>,
 }
 
 impl Network {
@@ -94,7 +105,23 @@ impl Network {
     pub fn new(rules: Vec<NetRule>, pins: Vec<Pin>, publish: Vec<Publish>) -> Self {
         let rules = NetRules::new(rules);
         let mode = if rules.allow_something() { NetworkMode::Captured } else { NetworkMode::None };
-        Self { mode, rules, pins, publish }
+        Self {
+            mode,
+            rules,
+            pins,
+            publish,
+            secrets: Vec::new(),
+            http: HttpRules::default(),
+            closed: Vec::new(),
+            upstream_ca: Vec::new(),
+        }
+    }
+
+    /// Whether connections to `host` are looked into: a secret is bound to it, or an HTTP rule names it.
+    pub fn inspects(&self, host: &Host, port: u16) -> bool {
+        let is_wanted =
+            self.http.concerns(host, port) || self.secrets.iter().any(|secret| secret.is_bound(host, port));
+        is_wanted && !self.closed.iter().any(|closed| closed.covers(host, port))
     }
 
     /// The network of the host, because `origin` said so.

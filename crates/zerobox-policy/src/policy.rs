@@ -12,6 +12,7 @@ use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Before, Watched, WatchedTree};
 use crate::request::Request;
+use crate::secret::{Secret, SecretSource};
 use crate::surroundings::Surroundings;
 use crate::tree::{and_above, is_within};
 use checks::{check_conflicts, check_cut_outs, check_denies, check_keep_fds};
@@ -133,7 +134,7 @@ impl Policy {
             links: Vec::new(),
             sockets: Vec::new(),
             network: match &confinement {
-                Confinement::Sandbox => network::resolve(request)?,
+                Confinement::Sandbox => network::resolve(request, surroundings)?,
                 Confinement::None(origin) => Network::of_host(origin.clone()),
             },
             watched: Vec::new(),
@@ -144,6 +145,7 @@ impl Policy {
         if policy.confinement != Confinement::Sandbox {
             return Ok(policy);
         }
+        policy.notes.extend(policy.network.secrets.iter().filter_map(shown_in_arguments));
         let may_grant_more = !(request.allow_read.is_empty() && request.allow_write.is_empty());
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
@@ -159,7 +161,7 @@ impl Policy {
         policy.watched = watched(std::mem::take(&mut resolver.watched), &policy.files);
         policy.watched_trees = std::mem::take(&mut resolver.watched_trees);
         policy.links = resolver.links.into_iter().collect();
-        policy.notes = resolver.notes;
+        policy.notes.append(&mut resolver.notes);
         if let NetworkMode::Host(origin) = &policy.network.mode {
             policy.notes.push(Note {
                 text: format!("the command uses this machine's network, without rules (`{origin}`)"),
@@ -233,6 +235,19 @@ fn watched(mut watched: Vec<Watched>, rules: &FileRules) -> Vec<Watched> {
     watched.sort();
     watched.dedup();
     watched
+}
+
+/// A value on a command line was there for every program of this machine to read.
+fn shown_in_arguments(secret: &Secret) -> Option<Note> {
+    let name = &secret.name;
+    (secret.source == SecretSource::Value).then(|| Note {
+        text: format!(
+            "the value of the secret `{name}` was an argument, which every program of this machine can read"
+        ),
+        hint: format!(
+            "set the variable and write `--secret {name}`, or name a source: `file:`, `cmd:`, `keyring:`"
+        ),
+    })
 }
 
 fn lossy<S: serde::Serializer>(words: &[OsString], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! What was asked for, before anything is known about this machine.
 
 use crate::limits::{ByteSize, Cpus, Timeout};
+use crate::secret::SecretText;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -58,6 +59,26 @@ pub struct Request {
     pub resolve: Vec<String>,
     /// Ports inside that can be reached from outside, as `[HOSTADDR:]HOSTPORT[:PORT]`.
     pub publish: Vec<String>,
+    /// Requests that may be made of hosts, as `METHODS URL`.
+    pub allow_http: Vec<String>,
+    /// Requests that may not be made.
+    pub deny_http: Vec<String>,
+    /// Hosts whose connections are not looked into, as `HOST[:PORT],..`.
+    pub no_tls_inspect: Vec<String>,
+    /// Files of certificates to trust outside, beside this machine's.
+    pub upstream_ca: Vec<OsString>,
+    /// Secrets, as `NAME[=SOURCE]`.
+    pub secrets: Vec<SecretText>,
+    /// Files that are shown with their secret parts replaced, as `PATH[:REGEX]`.
+    pub secret_files: Vec<OsString>,
+    /// Whom secrets may be sent to, as `NAME=HOST[:PORT],..`.
+    pub secret_hosts: Vec<OsString>,
+    /// The parts of a request that secrets may be in, as `NAME=PLACE,..`.
+    pub secret_in: Vec<OsString>,
+    /// Names of secrets that may be sent without a verified certificate.
+    pub secret_plaintext: Vec<OsString>,
+    /// How often secrets may be used, as `NAME=COUNT[/PERIOD]`.
+    pub secret_limits: Vec<OsString>,
     /// Use the network of the host.
     pub net_host: bool,
     /// Variables to set, as `NAME=VALUE`.

@@ -5,17 +5,23 @@ use crate::first_bytes::{FirstBytes, FirstLine, Line, Opening};
 use crate::host_proxy::HostProxies;
 use crate::http;
 use crate::inside::Inside;
+use crate::intercept;
 use crate::names::{GATEWAY, GATEWAY_6, Lease, Names, is_virtual};
 use crate::refusal;
 use crate::relay::{Relay, reset};
 use crate::resolver::{Resolver, is_own};
+use crate::site::Site;
+use crate::tls;
 use crate::upstream::{self, Refusal, Server};
-use crate::{Observe, dns::Dns};
+use crate::vault::Vault;
+use crate::wire::{Connection, Wire};
+use crate::{Authority, Observe, dns::Dns};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -23,7 +29,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zerobox_policy::{
     AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network,
-    Permit, Transport, class_of,
+    Permit, Scheme, Transport, class_of,
 };
 
 /// The port of DNS.
@@ -41,6 +47,13 @@ const OWN: Duration = Duration::from_secs(2);
 /// The most addresses of which that is known.
 const OWN_KNOWN: usize = 256;
 
+/// What is needed to look into connections.
+pub(crate) struct Secrets {
+    pub(crate) vault: Vault,
+    pub(crate) authority: Option<Authority>,
+    pub(crate) upstream_ca: Vec<PathBuf>,
+}
+
 /// What all connections have in common.
 pub(crate) struct Shared {
     pub(crate) network: Arc<Network>,
@@ -51,6 +64,11 @@ pub(crate) struct Shared {
     pub(crate) inside_first: bool,
     pub(crate) host_proxies: HostProxies,
     pub(crate) observe: Observe,
+    pub(crate) vault: Arc<Vault>,
+    /// Makes certificates of the hosts that are looked into.
+    pub(crate) authority: Option<Authority>,
+    /// Believes certificates of servers.
+    pub(crate) upstream: tls::Upstream,
     /// How many more connections of HTTP there may be, which keep more than others do.
     pub(crate) requests: Semaphore,
     own: Mutex<HashMap<IpAddr, (Instant, bool)>>,
@@ -63,10 +81,14 @@ impl Shared {
         inside_first: bool,
         environment: &[(OsString, OsString)],
         observe: Observe,
+        secrets: Secrets,
     ) -> Self {
         let names = Names::new();
+        let Secrets { vault, authority, upstream_ca } = secrets;
+        let vault = Arc::new(vault);
         Self {
-            dns: Dns::new(Arc::clone(&network), names.clone(), Arc::clone(&observe)),
+            dns: Dns::new(Arc::clone(&network), names.clone(), Arc::clone(&observe))
+                .guarding(Arc::clone(&vault)),
             names,
             resolver: Resolver::new(),
             network,
@@ -74,6 +96,9 @@ impl Shared {
             inside_first,
             host_proxies: HostProxies::new(environment),
             observe,
+            vault,
+            authority,
+            upstream: tls::Upstream::new(upstream_ca),
             requests: Semaphore::new(http::CONNECTIONS),
             own: Mutex::default(),
         }
@@ -203,10 +228,11 @@ pub(crate) async fn pass(
 ) {
     let mut relay = Relay::new(client, server.stream);
     relay.for_client(server.early);
-    let Some(name) = target.name() else {
+    let is_inspected = shared.network.inspects(&target.host, target.port);
+    if target.name().is_none() && !is_inspected && shared.vault.is_empty() {
         relay.for_server(first);
         return relay.run().await;
-    };
+    }
     let mut gate = FirstBytes::default();
     let opening = match gate.push(&first) {
         Some(opening) => opening,
@@ -217,25 +243,40 @@ pub(crate) async fn pass(
     };
     let fits = match &opening {
         Opening::Raw | Opening::Tls(None) => true,
-        Opening::Tls(Some(asked)) => HostName::parse(asked).is_ok_and(|asked| asked == *name),
+        Opening::Tls(Some(asked)) => {
+            target.name().is_none_or(|name| HostName::parse(asked).is_ok_and(|asked| asked == *name))
+        }
         _ => false,
     };
     match opening {
         kind @ (Opening::Http1 | Opening::Http2) => {
             let Some((client, server_stream)) = relay.into_sockets() else { return };
-            let client = http::Connection::new(client, gate.into_bytes());
+            let client = Wire::Tcp(Connection::new(client, gate.into_bytes()));
+            let server_wire = Wire::Tcp(Connection::new(server_stream, Vec::new()));
+            let site = Site::new(shared, Arc::new(target), Scheme::Http);
             let is_h2 = kind == Opening::Http2;
-            Box::pin(http::serve(shared, target, client, server_stream, server.absolute, is_h2)).await;
+            Box::pin(http::serve(site, client, server_wire, server.absolute, is_h2)).await;
         }
         // A proxy that takes requests only is no way for anything else.
         _ if server.absolute.is_some() => relay.reset(),
+        Opening::Tls(_) if fits && is_inspected => {
+            let Some((client, server)) = relay.into_sockets() else { return };
+            let client = Connection::new(client, gate.into_bytes());
+            Box::pin(intercept::serve(shared, target, client, Connection::new(server, Vec::new()))).await;
+        }
+        Opening::Raw if shared.network.http.concerns(&target.host, target.port) => {
+            let why = "a rule is about its requests, and this is no HTTP";
+            shared.tell_connect(&target, None, denied(why.to_owned()));
+            relay.reset();
+        }
         Opening::Raw => raw(shared, &target, relay, gate.into_bytes()).await,
         _ if fits => {
             relay.for_server(gate.into_bytes());
             relay.run().await;
         }
         Opening::Tls(asked) => {
-            shared.tell_connect(&target, None, fronting(asked.as_deref().unwrap_or_default(), name));
+            let asked = asked.unwrap_or_default();
+            shared.tell_connect(&target, None, fronting(&asked, &target.host));
             refuse(relay, refusal::TLS_ALERT).await;
         }
         Opening::BadTls => {
@@ -308,7 +349,7 @@ async fn refuse(relay: Relay, answer: &[u8]) {
 }
 
 /// A decision for what would go to one host under the name of another.
-pub(crate) fn fronting(asked: &str, name: &HostName) -> Decision {
+pub(crate) fn fronting(asked: &str, name: &Host) -> Decision {
     denied(format!("fronting: `{}` was asked for in a connection to `{name}`", asked.escape_default()))
 }
 

@@ -9,9 +9,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use crate::Observe;
 use crate::datagrams::Datagrams;
 use crate::names::{self, GATEWAY, GATEWAY_6, Names};
+use crate::{Observe, Vault};
 use message::{Code, IN, Kind, Malformed, Name, Query, Record};
 use std::fmt;
 use std::io;
@@ -28,12 +28,19 @@ pub struct Dns {
     network: Arc<Network>,
     names: Names,
     observe: Observe,
+    vault: Arc<Vault>,
 }
 
 impl Dns {
     /// A name server that knows the names of `network` and gives them addresses of `names`.
     pub fn new(network: Arc<Network>, names: Names, observe: Observe) -> Self {
-        Self { network, names, observe }
+        Self { network, names, observe, vault: Arc::default() }
+    }
+
+    /// Names that carry placeholders of these secrets do not exist.
+    #[must_use]
+    pub fn guarding(self, vault: Arc<Vault>) -> Self {
+        Self { vault, ..self }
     }
 
     /// The answer to a message. `None` where there must not be one.
@@ -111,6 +118,11 @@ impl Dns {
         }
         if host.as_ref() == GATEWAY_NAME {
             return of_addresses(query.kind, GATEWAY, GATEWAY_6);
+        }
+        if let Some(entry) = self.vault.named_in_host(host.as_ref()) {
+            let reason = format!("the placeholder of secret `{}` is in it", entry.name);
+            self.report(query, Decision { allowed: false, reason, rule: None, hint: None });
+            return (Code::NoSuchName, None);
         }
         if self.network.knows(&host) {
             self.report(query, allowed());

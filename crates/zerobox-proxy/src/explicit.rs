@@ -1,13 +1,17 @@
 //! The proxy for programs that were told of one: SOCKS5, CONNECT, and requests in the absolute form. It decides as it
 //! does for captured connections, and leads nowhere else.
 
-use crate::connection::{Shared, Target, allowed_by, denied, pass};
+use crate::body::Content;
+use crate::connection::{Shared, Target, denied, pass};
 use crate::host_proxy::authority_of;
-use crate::http::{self, Answer, Connection, Origin, Upgrade, lock, text};
+use crate::http::{self, Answer, Origin, Upgrade, lock, text};
 use crate::http_head;
 use crate::refusal;
 use crate::relay::reset;
+use crate::site::Site;
 use crate::upstream::{self, Failure, Refusal, Server};
+use crate::wire::{Connection, Wire};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderName, PROXY_AUTHORIZATION};
 use hyper::service::service_fn;
@@ -21,7 +25,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use zerobox_policy::{Host, NetVerdict};
+use zerobox_policy::{Host, Scheme};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +128,7 @@ async fn requests(shared: &Arc<Shared>, client: Connection) {
     let Ok(slot) = shared.requests.acquire().await else { return };
     let mut builder = http::server_1();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    let _ = builder.serve_connection(TokioIo::new(client), service).with_upgrades().await;
+    let _ = builder.serve_connection(TokioIo::new(Wire::Tcp(client)), service).with_upgrades().await;
     drop(slot);
     let Client { upgrade, tunnel, .. } = state;
     let tunnel = lock(&tunnel).take();
@@ -155,7 +159,7 @@ impl Client<'_> {
         match upstream::open(self.shared, &target).await {
             Ok(server) => {
                 *lock(&self.tunnel) = Some((hyper::upgrade::on(&mut request), target, server));
-                Answer::new(http_body_util::Either::Right(http_body_util::Full::default()))
+                Answer::new(Content::Own(Full::default()))
             }
             Err(refusal) => refused(&target, &refusal),
         }
@@ -168,9 +172,10 @@ impl Client<'_> {
             let hint = "this is the sandbox's proxy, which takes CONNECT and absolute http: URLs";
             return Ok(text(StatusCode::BAD_REQUEST, hint));
         };
-        if let Err(misfit) = http_head::check(&mut request, &host, port) {
+        if let Err(misfit) = http_head::check(&mut request, &host, port, Scheme::Http) {
             if let Some(target) = Target::new(self.shared, host, port) {
-                http::tell(self.shared, request.method().to_string(), &target, denied(misfit.reason.clone()));
+                let site = Site::new(self.shared, Arc::new(target), Scheme::Http);
+                site.tell(request.method().to_string(), denied(misfit.reason.clone()));
             }
             return Ok(text(misfit.status, &misfit.reason));
         }
@@ -184,12 +189,9 @@ impl Client<'_> {
                 Err(answer) => return Ok(answer),
             },
         };
-        if let NetVerdict::Allowed(allowed) = self.shared.network.decide(&target.connect()) {
-            http::tell(self.shared, request.method().to_string(), &target, allowed_by(allowed.rule));
-        }
         request.headers_mut().remove(PROXY_AUTHORIZATION);
         request.headers_mut().remove(PROXY_CONNECTION);
-        origin.forward(request, &target, &self.upgrade).await
+        origin.forward(request, &Site::new(self.shared, target, Scheme::Http), &self.upgrade).await
     }
 
     fn known(&self, target: &Target) -> Option<Arc<Origin>> {
@@ -205,7 +207,7 @@ impl Client<'_> {
             Err(refusal) => return Ok(Err(refused(&target, &refusal))),
         };
         let (origin, upstream) =
-            Origin::new(Connection::new(server.stream, server.early), server.absolute).await?;
+            Origin::new(Wire::Tcp(Connection::new(server.stream, server.early)), server.absolute).await?;
         tokio::spawn(upstream);
         let opened = (Arc::new(target), Arc::new(origin));
         *lock(&self.origin) = Some(opened.clone());

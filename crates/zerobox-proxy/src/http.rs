@@ -1,32 +1,34 @@
 //! Plain HTTP: each request of a connection is checked, and passed on over one connection to the server that speaks the
 //! same version. Bodies stream; nothing is kept.
 
-use crate::connection::{Shared, Target, allowed_by, denied};
-use crate::http_head::{self, Misfit};
+use crate::body::{Content, Outgoing};
+use crate::forms::json_string;
+use crate::http_head;
+use crate::ledger::Ledger;
 use crate::relay::Relay;
+use crate::site::{Admitted, Site};
 use crate::upstream::Absolute;
+use crate::wire::Wire;
 use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::client::conn;
 use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use zerobox_policy::{Decision, Event, NetVerdict};
+use zerobox_policy::Decision;
 
 /// How long the body of a request with `Expect: 100-continue` waits for a server that may not know the word.
 const CONTINUE: Duration = Duration::from_secs(1);
@@ -52,67 +54,29 @@ const WINDOW: u32 = 1024 * 1024;
 const STREAMS: u32 = 128;
 
 /// An answer: the server's, or one of ours.
-pub(crate) type Answer = Response<Either<Incoming, Full<Bytes>>>;
+pub(crate) type Answer = Response<Content>;
 
 /// What is left of a connection whose protocol changed: the client's side and the server's.
 pub(crate) type Upgrade = Mutex<Option<(OnUpgrade, OnUpgrade)>>;
 
-/// Serves requests to `target` until either side ends.
-pub(crate) async fn serve(
-    shared: &Arc<Shared>,
-    target: Target,
-    client: Connection,
-    server: TcpStream,
-    absolute: Option<Absolute>,
-    is_h2: bool,
-) {
-    let Ok(_slot) = shared.requests.acquire_many(if is_h2 { CONNECTION_2 } else { 1 }).await else { return };
-    let decision = match shared.network.decide(&target.connect()) {
-        NetVerdict::Allowed(allowed) => allowed_by(allowed.rule),
-        NetVerdict::Denied(denial) => (&denial).into(),
-    };
-    let site = Arc::new(Site { shared: Arc::clone(shared), target, decision });
-    let server = Connection::new(server, Vec::new());
+/// Serves requests to a site until either side ends.
+pub(crate) async fn serve(site: Site, client: Wire, server: Wire, absolute: Option<Absolute>, is_h2: bool) {
+    let site = Arc::new(site);
+    let slots = if is_h2 { CONNECTION_2 } else { 1 };
+    let Ok(_slot) = site.shared.requests.acquire_many(slots).await else { return };
     match (is_h2, absolute) {
         (false, absolute) => serve_1(&site, client, server, absolute).await,
-        (true, None) => serve_2(site, client, server).await,
+        (true, None) => serve_2(Arc::clone(&site), client, server).await,
         // There are no requests of HTTP/2 to a proxy that makes no tunnels.
-        (true, Some(_)) => client.stream_reset(),
+        (true, Some(_)) => client.reset(),
     }
 }
 
-/// Where the requests of a connection go.
-struct Site {
-    shared: Arc<Shared>,
-    target: Target,
-    decision: Decision,
-}
-
-impl Site {
-    /// Checks a request and tells of it.
-    fn check<B>(&self, request: &mut Request<B>) -> Result<(), Misfit> {
-        let method = request.method().to_string();
-        let checked = http_head::check(request, &self.target.host, self.target.port);
-        let decision = match &checked {
-            Ok(()) => self.decision.clone(),
-            Err(misfit) => denied(misfit.reason.clone()),
-        };
-        tell(&self.shared, method, &self.target, decision);
-        checked
-    }
-}
-
-pub(crate) fn tell(shared: &Shared, method: String, target: &Target, decision: Decision) {
-    shared.tell(&Event::Request { method, host: target.host.to_string(), port: target.port, decision });
-}
-
-async fn serve_1(site: &Site, client: Connection, server: Connection, absolute: Option<Absolute>) {
+async fn serve_1(site: &Site, client: Wire, server: Wire, absolute: Option<Absolute>) {
     let Ok((origin, upstream)) = Origin::new(server, absolute).await else { return };
     let upgrade = Upgrade::default();
-    let service = service_fn(async |mut request: Request<Incoming>| match site.check(&mut request) {
-        Ok(()) => origin.forward(request, &site.target, &upgrade).await,
-        Err(misfit) => Ok(text(misfit.status, &misfit.reason)),
-    });
+    let service =
+        service_fn(async |request: Request<Incoming>| origin.forward(request, site, &upgrade).await);
     {
         let mut upstream = pin!(upstream);
         let mut downstream = pin!(server_1().serve_connection(TokioIo::new(client), service).with_upgrades());
@@ -154,37 +118,66 @@ pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
 /// Passes on what two sides of a connection say after they changed the protocol.
 pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
     let Some((client, server)) = lock(&upgrade).take() else { return };
-    let (Some((client, from_client)), Some((server, from_server))) =
-        (plain(client).await, plain(server).await)
+    let (Some((client, from_client)), Some((server, from_server))) = (wire(client).await, wire(server).await)
     else {
         return;
     };
-    let mut relay = Relay::new(client, server);
-    relay.for_server(from_client);
-    relay.for_client(from_server);
-    relay.run().await;
+    match (client, server) {
+        (Wire::Tcp(client), Wire::Tcp(server)) => {
+            let ((client, _), (server, _)) = (client.into_parts(), server.into_parts());
+            let mut relay = Relay::new(client, server);
+            relay.for_server(from_client);
+            relay.for_client(from_server);
+            relay.run().await;
+        }
+        (mut client, mut server) => {
+            // An error ends both sides, which is all that can be told of it.
+            let _ = async {
+                client.write_all(&from_server).await?;
+                server.write_all(&from_client).await?;
+                client.flush().await?;
+                server.flush().await?;
+                copy_bidirectional(&mut client, &mut server).await
+            }
+            .await;
+        }
+    }
 }
 
-/// The socket below an upgraded connection, and what was read from it already.
+/// The socket below a connection without TLS that was upgraded, and what was read from it already.
 pub(crate) async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<Connection>>().ok()?;
-    let (stream, rest) = parts.io.into_inner().into_parts();
-    let mut read = Vec::from(parts.read_buf);
-    read.extend_from_slice(&rest);
-    Some((stream, read))
+    match wire(upgraded).await? {
+        (Wire::Tcp(connection), read) => Some((connection.into_parts().0, read)),
+        (Wire::Tls(_), _) => None,
+    }
 }
 
-async fn serve_2(site: Arc<Site>, client: Connection, server: Connection) {
+async fn wire(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)> {
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<Wire>>().ok()?;
+    let mut read = Vec::from(parts.read_buf);
+    let mut wire = parts.io.into_inner();
+    if let Wire::Tcp(connection) = &mut wire {
+        read.extend_from_slice(&connection.take_first());
+    }
+    Some((wire, read))
+}
+
+async fn serve_2(site: Arc<Site>, client: Wire, server: Wire) {
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
     builder.max_header_list_size(HEAD).max_send_buf_size(UNSENT);
     let Ok((sender, upstream)) = builder.handshake(TokioIo::new(server)).await else { return };
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (site, mut sender) = (Arc::clone(&site), sender.clone());
         async move {
-            match site.check(&mut request) {
-                Ok(()) => sender.send_request(request).await.map(|answer| answer.map(Either::Left)),
-                Err(misfit) => Ok(text(misfit.status, &misfit.reason)),
+            let Admitted { request, ledger } = match site.admit(request).await {
+                Ok(admitted) => admitted,
+                Err(answer) => return Ok(answer),
+            };
+            let answer = sender.send_request(request.map(|content| Outgoing { content, held: None }));
+            match answer.await {
+                Ok(answer) => Ok(site.answer(ledger.as_deref(), answer)),
+                Err(error) => failed(ledger.as_deref(), error),
             }
         }
     });
@@ -219,7 +212,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// The origin, and what moves its bytes while it is polled.
     pub(crate) async fn new(
-        server: Connection,
+        server: Wire,
         absolute: Option<Absolute>,
     ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<()>> + Send)> {
         let mut builder = conn::http1::Builder::new();
@@ -236,18 +229,22 @@ impl Origin {
         lock(&self.sender).is_closed()
     }
 
-    /// Passes a checked request on. An error ends the client's connection as the server ended ours.
+    /// Passes a request on if the site admits it. An error ends the client's connection as the server ended ours.
     pub(crate) async fn forward(
         &self,
-        mut request: Request<Incoming>,
-        target: &Target,
+        request: Request<Incoming>,
+        site: &Site,
         upgrade: &Upgrade,
     ) -> hyper::Result<Answer> {
+        let Admitted { mut request, ledger } = match site.admit(request).await {
+            Ok(admitted) => admitted,
+            Err(answer) => return Ok(answer),
+        };
         let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         self.is_changing.store(client.is_some(), Ordering::Relaxed);
         let held = request.headers().contains_key(EXPECT).then(|| hold(&mut request));
         if let Some(Absolute { credentials }) = &self.absolute {
-            http_head::make_absolute(&mut request, &target.host, target.port);
+            http_head::make_absolute(&mut request, &site.target.host, site.target.port);
             if let Some(value) = credentials.as_ref().and_then(|value| HeaderValue::try_from(value).ok()) {
                 request.headers_mut().insert(PROXY_AUTHORIZATION, value);
             }
@@ -255,12 +252,13 @@ impl Origin {
             http_head::make_relative(&mut request);
         }
         poll_fn(|context| lock(&self.sender).poll_ready(context)).await?;
-        let answer = lock(&self.sender).send_request(request.map(|body| Outgoing { body, held }));
+        let answer = lock(&self.sender).send_request(request.map(|content| Outgoing { content, held }));
         let mut answer = match answer.await {
             Err(error) if error.is_parse() => {
                 return Ok(text(StatusCode::BAD_GATEWAY, "the server's answer is no HTTP"));
             }
-            answer => answer?,
+            Err(error) => return failed(ledger.as_deref(), error),
+            Ok(answer) => answer,
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.is_changing.store(false, Ordering::Relaxed);
@@ -273,17 +271,40 @@ impl Origin {
             };
             *lock(upgrade) = Some((client, hyper::upgrade::on(&mut answer)));
         }
-        Ok(answer.map(Either::Left))
+        Ok(site.answer(ledger.as_deref(), answer))
+    }
+}
+
+/// What became of a request that was not answered: refused while its body was sent, or the server ended.
+fn failed(ledger: Option<&Ledger>, error: hyper::Error) -> hyper::Result<Answer> {
+    match ledger.and_then(Ledger::refusal) {
+        Some(reason) => Ok(text(StatusCode::FORBIDDEN, &format!("blocked request: {reason}"))),
+        None => Err(error),
     }
 }
 
 /// An answer of ours.
 pub(crate) fn text(status: StatusCode, text: &str) -> Answer {
     let prefix = if text.starts_with("zerobox: ") { "" } else { "zerobox: " };
-    let mut answer =
-        Response::new(Either::Right(Full::new(Bytes::from(format!("{prefix}{}\n", text.trim_end())))));
+    own(status, "text/plain; charset=utf-8", format!("{prefix}{}\n", text.trim_end()))
+}
+
+/// An answer of ours for programs.
+pub(crate) fn json(status: StatusCode, message: &str, decision: &Decision) -> Answer {
+    let string = |text: &str| String::from_utf8_lossy(&json_string(text.as_bytes())).into_owned();
+    let mut body = format!("{{\"error\":{{\"message\":\"{}\"", string(message));
+    for (name, value) in [("rule", &decision.rule), ("hint", &decision.hint)] {
+        if let Some(value) = value {
+            body += &format!(",\"{name}\":\"{}\"", string(value));
+        }
+    }
+    own(status, "application/json", body + "}}\n")
+}
+
+fn own(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Content::Own(Full::new(Bytes::from(body))));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 
@@ -303,105 +324,4 @@ fn hold<B>(request: &mut Request<B>) -> Pin<Box<dyn Future<Output = ()> + Send>>
     Box::pin(async move {
         let _ = timeout(CONTINUE, wanted.notified()).await;
     })
-}
-
-/// The body of a request on its way to the server.
-pub(crate) struct Outgoing {
-    body: Incoming,
-    held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        if let Some(held) = &mut self.held {
-            ready!(held.as_mut().poll(context));
-            self.held = None;
-        }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A socket from which some bytes were read already.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    first: Bytes,
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("first", &self.first.len()).finish_non_exhaustive()
-    }
-}
-
-impl Connection {
-    pub(crate) fn new(stream: TcpStream, first: Vec<u8>) -> Self {
-        Self { stream, first: first.into() }
-    }
-
-    pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.first)
-    }
-
-    fn stream_reset(self) {
-        crate::relay::reset(&self.stream);
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let length = self.first.len().min(buffer.remaining());
-        buffer.put_slice(&self.first.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

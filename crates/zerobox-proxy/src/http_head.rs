@@ -5,9 +5,9 @@
 
 use crate::host_proxy::authority_of;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use hyper::http::uri::{Parts, PathAndQuery, Scheme};
+use hyper::http::uri::{self, Parts, PathAndQuery};
 use hyper::{Method, Request, StatusCode, Uri, Version};
-use zerobox_policy::Host;
+use zerobox_policy::{Host, Scheme};
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
@@ -28,7 +28,12 @@ impl Misfit {
 }
 
 /// Checks that a request is for `host`, and gives it the one form in which it is passed on.
-pub(crate) fn check<B>(request: &mut Request<B>, host: &Host, port: u16) -> Result<(), Misfit> {
+pub(crate) fn check<B>(
+    request: &mut Request<B>,
+    host: &Host,
+    port: u16,
+    scheme: Scheme,
+) -> Result<(), Misfit> {
     if request.method() == Method::CONNECT {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Err(Misfit { status, reason: "CONNECT is for the proxy, which this is not".to_owned() });
@@ -43,8 +48,9 @@ pub(crate) fn check<B>(request: &mut Request<B>, host: &Host, port: u16) -> Resu
         None => None,
     };
     if let Some(authority) = request.uri().authority() {
-        if request.uri().scheme() != Some(&Scheme::HTTP) {
-            return Err(Misfit::bad("only http: can be asked for here"));
+        let asked = request.uri().scheme().map(uri::Scheme::as_str);
+        if asked != Some(&*scheme.to_string()) {
+            return Err(Misfit::bad(&format!("only {scheme}: can be asked for here")));
         }
         fit(authority.as_str(), host, port)?;
     }
@@ -59,7 +65,7 @@ pub(crate) fn check<B>(request: &mut Request<B>, host: &Host, port: u16) -> Resu
         None if request.uri().authority().is_some() && request.version() == Version::HTTP_2 => {}
         // Before HTTP/1.1 there was none; the server shall not guess.
         None if request.version() <= Version::HTTP_10 => {
-            let canonical = canonical(host, (port != 80).then_some(port));
+            let canonical = canonical(host, (port != scheme.port()).then_some(port));
             set_host(request.headers_mut(), &canonical)?;
         }
         None => return Err(Misfit::bad("no Host")),
@@ -79,7 +85,7 @@ pub(crate) fn make_relative<B>(request: &mut Request<B>) {
 /// Makes the target of a request the absolute form, as proxies expect it.
 pub(crate) fn make_absolute<B>(request: &mut Request<B>, host: &Host, port: u16) {
     let mut parts = Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(uri::Scheme::HTTP);
     parts.authority = canonical(host, (port != 80).then_some(port)).try_into().ok();
     parts.path_and_query =
         Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
@@ -163,7 +169,7 @@ mod tests {
         }
         let mut request = request.body(()).unwrap();
         let host = Host::parse("a.test").unwrap();
-        check(&mut request, &host, 8080).map_err(|misfit| misfit.status)?;
+        check(&mut request, &host, 8080, Scheme::Http).map_err(|misfit| misfit.status)?;
         Ok(request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned()).unwrap_or_default())
     }
 
@@ -195,7 +201,7 @@ mod tests {
         let upgrade = |wish: &str| {
             let request = Request::builder().header(HOST, "a.test").header(UPGRADE, wish);
             let mut request = request.header(CONNECTION, "Upgrade, HTTP2-Settings, close").body(()).unwrap();
-            check(&mut request, &Host::parse("a.test").unwrap(), 80).unwrap();
+            check(&mut request, &Host::parse("a.test").unwrap(), 80, Scheme::Http).unwrap();
             let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
             (text(UPGRADE), text(CONNECTION))
         };

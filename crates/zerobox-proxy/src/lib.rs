@@ -4,32 +4,49 @@
 //! Everything that arrives from inside is hostile. Memory is bounded by constants, however much of it arrives.
 #![forbid(unsafe_code)]
 
+mod body;
+mod ca;
 mod connection;
 mod datagrams;
+mod decode;
 mod dns;
 mod explicit;
 mod first_bytes;
+mod forms;
 mod hello;
 mod host_proxy;
 mod http;
 mod http_head;
+mod inject;
 mod inside;
+mod intercept;
+mod leak;
+mod ledger;
 mod names;
 mod refusal;
 mod relay;
+mod replace;
 mod resolver;
+mod scrub;
 mod serve;
+mod sigv4;
+mod site;
+mod tls;
 mod udp;
 mod upstream;
+mod vault;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use ca::Authority;
 pub use dns::Dns;
 pub use names::{GATEWAY, Lease, Names};
 pub use resolver::{ResolveError, Resolver};
 pub use serve::{Proxy, Setup, Sockets};
 pub use udp::Udp;
+pub use vault::Vault;
 
 use std::sync::Arc;
 use zerobox_policy::Event;
@@ -44,7 +61,7 @@ pub mod fuzzing {
     use crate::hello::HelloReader;
     use crate::http_head;
     use hyper::{Request, Uri};
-    use zerobox_policy::{Host, HostName};
+    use zerobox_policy::{Host, HostName, Scheme};
 
     /// The bytes as a ClientHello, in parts of `part` bytes, and whole: both ways say the same.
     pub fn client_hello(bytes: &[u8], part: u8) {
@@ -65,7 +82,7 @@ pub mod fuzzing {
         let (target, host) = bytes.split_at(bytes.len() / 2);
         let (Ok(target), Ok(name)) = (Uri::try_from(target), HostName::parse("a.test")) else { return };
         let Ok(mut request) = Request::builder().uri(target).header("host", host).body(()) else { return };
-        if http_head::check(&mut request, &Host::Name(name), 80).is_ok() {
+        if http_head::check(&mut request, &Host::Name(name), 80, Scheme::Http).is_ok() {
             let host = request.headers().get("host").map(|host| host.as_bytes().to_vec());
             assert!(matches!(host.as_deref(), Some(b"a.test" | b"a.test:80")));
         }

@@ -1,10 +1,10 @@
 //! The proxy's one thread: it accepts, within limits, and starts what serves each connection.
 
-use crate::Observe;
-use crate::connection::{self, Shared};
+use crate::connection::{self, Secrets, Shared};
 use crate::inside::{Inside, published};
 use crate::relay::PIPES;
 use crate::udp::Udp;
+use crate::{Authority, Observe, Vault};
 use rustix::net::sockopt::{set_tcp_congestion, set_tcp_nodelay};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -55,6 +56,12 @@ pub struct Setup {
     pub network: Arc<Network>,
     /// Where connections come from.
     pub sockets: Sockets,
+    /// The values of secrets, and what stands for them inside.
+    pub vault: Vault,
+    /// Makes certificates of the hosts that are looked into, if there are any. The sandbox is to trust it.
+    pub authority: Option<Authority>,
+    /// Files of certificates that are believed outside, beside this machine's.
+    pub upstream_ca: Vec<PathBuf>,
     /// The caller's environment, which may name a proxy of the host's.
     pub environment: Vec<(OsString, OsString)>,
     /// Who is told of every decision. It is called on the proxy's own thread and must not wait.
@@ -119,14 +126,22 @@ struct Server {
 
 impl Server {
     fn new(setup: Setup, destination: Destination) -> io::Result<Self> {
-        let Setup { network, sockets, environment, observe } = setup;
+        let Setup { network, sockets, vault, authority, upstream_ca, environment, observe } = setup;
+        let secrets = Secrets { vault, authority, upstream_ca };
         let inside = sockets.inside.map(Inside::new).transpose()?;
         let published = sockets.published.into_iter().map(|(socket, port)| Ok((listener(socket)?, port)));
         Ok(Self {
             listeners: sockets.tcp.into_iter().map(listener).collect::<io::Result<_>>()?,
             datagrams: sockets.udp,
             published: published.collect::<io::Result<_>>()?,
-            shared: Arc::new(Shared::new(network, inside, sockets.inside_first, &environment, observe)),
+            shared: Arc::new(Shared::new(
+                network,
+                inside,
+                sockets.inside_first,
+                &environment,
+                observe,
+                secrets,
+            )),
             destination,
             connections: connections(),
         })

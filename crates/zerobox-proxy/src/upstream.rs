@@ -1,6 +1,6 @@
 //! The other end: what a target's decision allows is resolved, its addresses are checked, and one of them is connected.
 
-use crate::connection::{Shared, Target, allowed_by};
+use crate::connection::{Shared, Target, allowed_by, denied};
 use crate::host_proxy::{HostProxy, Tunnel};
 use crate::resolver::ResolveError;
 use rustix::io::Errno;
@@ -78,6 +78,19 @@ pub(crate) enum Failure {
 
 /// Connects to `target` if the policy allows it, and tells of it either way.
 pub(crate) async fn open(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
+    if let Host::Name(name) = &target.host
+        && let Some(entry) = shared.vault.named_in_host(name.as_ref())
+    {
+        shared.tell_connect(
+            target,
+            None,
+            denied(format!("the placeholder of secret `{}` is in it", entry.name)),
+        );
+        return Err(Refusal::Failed(Failure::NotFound));
+    }
+    if shared.network.inspects(&target.host, target.port) {
+        shared.upstream.warm();
+    }
     let opened = match target.is_loopback() {
         true => loopback(shared, target).await,
         false => remote(shared, target).await,
@@ -211,7 +224,9 @@ async fn loopback(shared: &Shared, target: &Target) -> Result<Server, Refusal> {
         Host::Address(address @ IpAddr::V6(_)) => (*address, Ipv4Addr::LOCALHOST.into()),
         Host::Name(_) => (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
     };
-    if let Some(inside) = shared.inside.as_ref().filter(|_| shared.inside_first) {
+    // A secret for a server of the host must not be heard by one inside.
+    let is_bound = shared.network.secrets.iter().any(|secret| secret.is_bound(&target.host, target.port));
+    if let Some(inside) = shared.inside.as_ref().filter(|_| shared.inside_first && !is_bound) {
         for address in [first, second] {
             if let Ok(stream) = inside.connect((address, target.port).into()).await {
                 return Ok(Server::direct(stream));

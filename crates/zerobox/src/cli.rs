@@ -1,9 +1,11 @@
 //! The command line: flags in, exit code out.
 
+mod arguments;
 mod dry_run;
 mod flags;
 mod text;
 
+use arguments::Arguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser};
 use flags::{DryRun, Flags, Shell};
@@ -15,7 +17,8 @@ use zerobox_policy::{PolicyError, quote};
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
-    let flags = match Flags::try_parse() {
+    let masked = Arguments::take();
+    let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,
         Err(error) => return misread(&error),
     };
@@ -26,7 +29,7 @@ pub(crate) fn main() -> i32 {
         return print(&man_page());
     }
     let bare = flags.bare_list();
-    match run(flags) {
+    match run(flags, masked) {
         Ok(code) => code & 0xff,
         Err(error) => {
             say(&error.to_string());
@@ -45,13 +48,16 @@ pub(crate) fn main() -> i32 {
     }
 }
 
-fn run(flags: Flags) -> Result<i32, Error> {
+fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
+    let request = flags.into_request(&masked);
     let session = match events.filter(|_| dry_run.is_none()) {
-        Some(sink) => Session::recorded(flags.into_request(), &sink)?,
-        None => Session::new(&flags.into_request())?,
+        Some(sink) => Session::recorded(request, &sink)?,
+        None => Session::new(&request)?,
     };
+    // Before the run no value is left but where it is wiped in clones.
+    drop(masked);
     match dry_run {
         Some(DryRun::Text) => {
             print(dry_run::text(&session).as_bytes());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 use zerobox_linux::{PlanError, SpawnError};
-use zerobox_policy::{PolicyError, quote};
+use zerobox_policy::{PolicyError, SecretName, quote};
 
 /// Why a command was not run. Whenever one is returned, nothing of the command has been executed.
 #[derive(Debug, Error)]
@@ -21,8 +21,16 @@ pub enum Error {
     CurrentDirectory(#[source] std::io::Error),
     #[error("cannot write events to `{sink}`: {source}")]
     Events { sink: String, source: std::io::Error },
+    #[error("cannot make the run's certificate authority: {0}")]
+    Authority(#[source] std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Publish { address: SocketAddr, source: std::io::Error },
+    #[error("cannot read the secret `{name}` from {place}: {reason}")]
+    Secret { name: String, place: String, reason: String },
+    #[error("cannot keep other processes from looking into this one: {0}")]
+    Inspection(#[source] std::io::Error),
+    #[error("cannot set the secrets aside: {0}")]
+    SecretMemory(#[source] std::io::Error),
     #[error("`{name}` not found")]
     NotFound { name: String },
     #[error("`{name}` is not visible in the sandbox: nothing grants reading `{path}`", path = path.display())]
@@ -47,7 +55,12 @@ impl Error {
             }
             Self::Publish { .. } => Some("let the kernel choose a port: `--publish=0:PORT`".to_owned()),
             Self::NotFound { .. } => Some("it is in no directory of PATH".to_owned()),
+            // That of a file is no name of a variable, and has one source only.
+            Self::Secret { name, .. } => SecretName::parse(name).map(|name| {
+                format!("say where it is: `--secret {name}=file:PATH` or `--secret {name}=cmd:COMMAND`")
+            }),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),
+            Self::Authority(_) | Self::Inspection(_) | Self::SecretMemory(_) => None,
         }
     }
 

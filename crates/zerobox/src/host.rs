@@ -6,8 +6,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Files, Node, NodeKind, PathMap, Surroundings};
+use zeroize::Zeroizing;
 
 /// A snapshot of the caller's surroundings. What it has once seen of the file system stays as it was, so that all
 /// of a policy is about the same moment.
@@ -30,6 +32,13 @@ impl Host {
         let home = home.filter(|path| path.is_absolute()).or_else(home_of_user);
         let cwd = std::env::current_dir().map_err(Error::CurrentDirectory)?;
         Ok(Self { cwd, env, home, files: RealFiles::new() })
+    }
+
+    /// Wipes the value of a variable.
+    pub(crate) fn forget(&mut self, name: &str) {
+        for (_, value) in self.env.iter_mut().filter(|(own, _)| own == name) {
+            drop(Zeroizing::new(std::mem::take(value).into_vec()));
+        }
     }
 
     /// What a policy is resolved against.

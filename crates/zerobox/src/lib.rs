@@ -21,7 +21,9 @@ mod host;
 mod network;
 mod program;
 mod report;
+mod secrets;
 mod supervisor;
+mod trust;
 
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed};
@@ -29,4 +31,4 @@ pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, Timeout};
+pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::events::Events;
+use crate::secrets::Secrets;
 use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,13 +11,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use zerobox_linux::Connections;
 use zerobox_policy::{Event, Network, Publish};
-use zerobox_proxy::{Proxy, Setup, Sockets};
+use zerobox_proxy::{Authority, Proxy, Setup, Sockets, Vault};
 
 /// What the proxy of a run is made of, before it is.
 #[derive(Debug)]
 pub(crate) struct Outside {
     network: Arc<Network>,
     environment: Vec<(OsString, OsString)>,
+    vault: Vault,
+    authority: Option<Authority>,
     events: Arc<Events>,
     proxy: Option<Proxy>,
 }
@@ -31,7 +34,20 @@ pub(crate) struct Published {
 
 impl Outside {
     pub(crate) fn new(network: Arc<Network>, events: Arc<Events>) -> Self {
-        Self { network, environment: std::env::vars_os().collect(), events, proxy: None }
+        Self {
+            network,
+            environment: std::env::vars_os().collect(),
+            vault: Vault::default(),
+            authority: None,
+            events,
+            proxy: None,
+        }
+    }
+
+    /// Holds these secrets for the proxy, and what makes certificates for the hosts that they are for.
+    pub(crate) fn hold(&mut self, secrets: Secrets, authority: Option<Authority>) {
+        self.vault = Vault::new(secrets.into_values());
+        self.authority = authority;
     }
 
     /// Binds the host's side of what is published.
@@ -76,6 +92,9 @@ impl Outside {
                 inside_first,
                 published: connections.published,
             },
+            vault: std::mem::take(&mut self.vault),
+            upstream_ca: self.network.upstream_ca.clone(),
+            authority: self.authority.take(),
             environment: std::mem::take(&mut self.environment),
             observe: Arc::new(move |event| events.observe(event)),
         })?;

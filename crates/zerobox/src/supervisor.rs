@@ -7,6 +7,8 @@ use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
+use crate::secrets::{Given, Secrets};
+use crate::trust::Trust;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use zerobox_linux::{
     Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError,
 };
 use zerobox_policy::{Confinement, Policy, Request, Resolved};
+use zerobox_proxy::Authority;
 
 /// A request that has been understood and planned, and not run yet.
 #[derive(Debug)]
@@ -21,9 +24,11 @@ pub struct Session {
     host: Host,
     /// What decides.
     pub policy: Policy,
+    facts: Option<HostFacts>,
     /// What will be done; `None` without a sandbox.
     pub plan: Option<Plan>,
     record: Option<Record>,
+    given: Given,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -42,15 +47,17 @@ impl Session {
     pub fn new(request: &Request) -> Result<Self, Error> {
         let host = Host::look()?;
         let policy = Policy::resolve(request, &host.surroundings())?;
-        let plan = match policy.confinement {
+        let facts = match policy.confinement {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
                 let wants_cgroup = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
-                Some(Plan::compile(&policy, &HostFacts::gather(wants_cgroup, &policy.keep_fds))?)
+                Some(HostFacts::gather(wants_cgroup, &policy.keep_fds))
             }
             Confinement::None(_) => None,
         };
-        Ok(Self { host, policy, plan, record: None })
+        let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
+        let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
+        Ok(Self { host, policy, facts, plan, record: None, given })
     }
 
     /// The same, for a run whose events go to `sink`. If that is a file, it is made here, and the command may not write it.
@@ -67,12 +74,15 @@ impl Session {
     ///
     /// # Errors
     /// Whenever the command was not run.
-    pub fn run(self) -> Result<Report, Error> {
+    pub fn run(mut self) -> Result<Report, Error> {
+        let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
+        secrets.hide(&mut self.policy)?;
+        let authority = self.show(&secrets)?;
         let program = program::find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
         let events = Arc::new(Events::new());
-        let outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
+        let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
@@ -81,6 +91,7 @@ impl Session {
             events.write_to(record).map_err(SpawnError::Proxy)?;
         }
         running.publish(outside.tell(published));
+        outside.hold(secrets, authority);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
         let mut run = Run {
             outcome: None,
@@ -118,6 +129,21 @@ impl Session {
             limits: self.policy.limits,
             cwd: self.policy.cwd,
         })
+    }
+
+    /// Plans to show what takes the place of files with secrets, and the authority of the run, if there is one.
+    fn show(&mut self, secrets: &Secrets) -> Result<Option<Authority>, Error> {
+        let Some(facts) = &self.facts else { return Ok(None) };
+        let trust = Trust::new(&self.policy).map_err(Error::Authority)?;
+        let mut files = secrets.files().to_vec();
+        if let Some(trust) = &trust {
+            trust.announce(&mut self.policy.environment);
+            files.extend(trust.files.iter().cloned());
+        }
+        if !files.is_empty() {
+            self.plan = Some(Plan::compile(&self.policy, facts, &files)?);
+        }
+        Ok(trust.map(|trust| trust.authority))
     }
 }
 

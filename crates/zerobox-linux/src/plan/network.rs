@@ -36,12 +36,12 @@ pub struct Capture {
 }
 
 impl NetworkPlan {
-    pub(super) fn compile(policy: &Policy) -> Self {
+    pub(super) fn compile(policy: &Policy, files: &[(PathBuf, String)]) -> Self {
         let network = &policy.network;
         match network.mode {
             NetworkMode::None if network.publish.is_empty() => Self::Loopback,
             NetworkMode::Host(_) => Self::Host,
-            NetworkMode::None | NetworkMode::Captured => Self::Captured(Capture::new(policy)),
+            NetworkMode::None | NetworkMode::Captured => Self::Captured(Capture::new(policy, files)),
         }
     }
 
@@ -60,7 +60,7 @@ impl NetworkPlan {
 }
 
 impl Capture {
-    fn new(policy: &Policy) -> Self {
+    fn new(policy: &Policy, own: &[(PathBuf, String)]) -> Self {
         let network = &policy.network;
         let loopback = network.loopback_ports();
         let with = |known: &[u16], named: Vec<u16>| {
@@ -69,7 +69,7 @@ impl Capture {
         Self {
             tcp_ports: with(KNOWN_PORTS, network.tcp_ports()),
             udp_ports: with(&[DNS], network.udp_ports()),
-            files: files(policy),
+            files: files(policy).into_iter().chain(own.iter().cloned()).collect(),
             reaches_inside: !network.publish.is_empty() || loopback != LoopbackPorts::None,
             loopback,
             strict: policy.strict,

@@ -70,6 +70,32 @@ impl HostPattern {
             _ => false,
         }
     }
+
+    /// Whether some host may be one of these and of `other`.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(name), pattern) | (pattern, Self::Name(name)) => {
+                pattern.matches(&Host::Name(name.clone()))
+            }
+            (Self::Address(address), pattern) | (pattern, Self::Address(address)) => {
+                pattern.matches(&Host::Address(*address))
+            }
+            (Self::Subdomains(one), Self::Subdomains(two)) => {
+                one == two || one.is_below(two) || two.is_below(one)
+            }
+            (Self::Any, Self::Any | Self::Subdomains(_)) | (Self::Subdomains(_), Self::Any) => true,
+            (Self::Localhost, Self::Localhost | Self::Any) | (Self::Any, Self::Localhost) => true,
+            (Self::Network(network), Self::Network(other)) => {
+                network.contains(other) || other.contains(network)
+            }
+            (Self::Network(network), Self::Localhost) | (Self::Localhost, Self::Network(network)) => {
+                network.addr().is_loopback()
+            }
+            (Self::Network(_), Self::Any | Self::Subdomains(_)) => false,
+            (Self::Any | Self::Subdomains(_), Self::Network(_)) => false,
+            (Self::Localhost, Self::Subdomains(_)) | (Self::Subdomains(_), Self::Localhost) => false,
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

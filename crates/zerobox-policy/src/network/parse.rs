@@ -4,10 +4,14 @@ use crate::address::{AddressClass, class_of};
 use crate::error::PolicyError;
 use crate::files::Effect;
 use crate::host::{Host, HostError, HostFault, HostName, HostPattern};
+use crate::http_rule::{self, HttpRule};
 use crate::network::{NetRule, Network, Pin, Publish, Transport};
 use crate::origin::Origin;
+use crate::path_spec::PathSpec;
 use crate::request::{NetList, Request};
-use std::ffi::OsStr;
+use crate::secret::{self, SecretHost};
+use crate::surroundings::Surroundings;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
@@ -26,19 +30,25 @@ pub struct RuleError {
 
 /// What to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Hint {
+pub(crate) enum Hint {
     /// Write this instead.
     Rule(String),
+    /// Do this.
     Advice(&'static str),
 }
 
 impl RuleError {
     /// An error about what stands in `text` from byte `from` on.
-    fn new(fault: &str, text: &str, from: usize, hint: Option<Hint>) -> Self {
+    pub(crate) fn new(fault: &str, text: &str, from: usize, hint: Option<Hint>) -> Self {
         let (before, part) = text.split_at_checked(from).unwrap_or(("", text));
         // A part that is missing shows nothing: show what it is missing from.
         let (before, part) = if part.is_empty() { ("", text) } else { (before, part) };
         Self { fault: fault.to_owned(), at: before.chars().count(), part: part.to_owned(), hint }
+    }
+
+    /// An error about a host that begins at byte `start` of `text`.
+    pub(crate) fn of_host(text: &str, start: usize, error: &HostError) -> Self {
+        of_host(text, start, error, None)
     }
 
     /// What to write instead, behind `flag` and in quotes where a shell needs them.
@@ -46,7 +56,9 @@ impl RuleError {
         let hint = self.hint.as_ref()?;
         Some(match hint {
             Hint::Advice(text) => (*text).to_owned(),
-            Hint::Rule(rule) if rule.contains(['*', '[']) => format!("write `{flag}='{rule}'`"),
+            Hint::Rule(rule) if rule.contains(['*', '[', ' ', '?', '&']) => {
+                format!("write `{flag}='{rule}'`")
+            }
             Hint::Rule(rule) => format!("write `{flag}={rule}`"),
         })
     }
@@ -100,7 +112,7 @@ impl NetRule {
 ///
 /// # Errors
 /// Every flag that cannot be read, with the part that is wrong.
-pub(crate) fn resolve(request: &Request) -> Result<Network, PolicyError> {
+pub(crate) fn resolve(request: &Request, surroundings: &Surroundings<'_>) -> Result<Network, PolicyError> {
     if request.net_host {
         return Ok(Network::of_host(Origin::Flag("--net=host".into())));
     }
@@ -137,7 +149,15 @@ pub(crate) fn resolve(request: &Request) -> Result<Network, PolicyError> {
     }
     let publish =
         request.publish.iter().map(|text| read(PUBLISH, text, publish)).collect::<Result<_, _>>()?;
-    Ok(Network::new(rules, pins, publish))
+    let secrets = secret::resolve(request, surroundings)?;
+    let http = http_rule::resolve(request)?;
+    rules.extend(secrets.iter().flat_map(|secret| &secret.hosts).map(SecretHost::rule));
+    rules.extend(http.iter().filter_map(HttpRule::net_rule));
+    let absolute = |path: &OsString| PathSpec::parse(path, surroundings.cwd, surroundings.home).path;
+    let upstream_ca = request.upstream_ca.iter().map(absolute).collect();
+    let network = Network { secrets, http, upstream_ca, ..Network::new(rules, pins, publish) };
+    let closed = secret::resolve_closed(request, &network)?;
+    Ok(Network { closed, ..network })
 }
 
 fn read_list(
@@ -282,7 +302,7 @@ fn of_url(scheme: &str, rest: &str) -> Option<String> {
 }
 
 /// Splits at the colon before the port; an IPv6 address with a port has brackets around it, or is a network.
-fn split_port(text: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_port(text: &str) -> (&str, Option<&str>) {
     let behind = text.rfind(['/', ']']).unwrap_or(0);
     let colons = text[behind..].bytes().filter(|byte| *byte == b':').count();
     match text.rfind(':') {
@@ -298,7 +318,7 @@ fn ambiguous(text: &str) -> Option<(Ipv6Addr, u16)> {
     Some((address.parse().ok()?, parse_port(port)?))
 }
 
-fn parse_port(text: &str) -> Option<u16> {
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| is_decimal)
 }

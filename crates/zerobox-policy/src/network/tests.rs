@@ -4,6 +4,13 @@ use crate::host::Host;
 use crate::request::{NetList, Request};
 use proptest::prelude::*;
 
+fn resolve(request: &Request) -> Result<Network, crate::PolicyError> {
+    let files = crate::paths::fake::FakeFiles::default();
+    let cwd = std::path::Path::new("/w");
+    let surroundings = crate::Surroundings { cwd, env: &[], home: None, memory: 0, files: &files };
+    super::resolve(request, &surroundings)
+}
+
 fn network_of(change: impl FnOnce(&mut Request)) -> Network {
     let mut request = Request::default();
     change(&mut request);

@@ -17,6 +17,11 @@ pub(super) fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
         ("--deny-net", !request.deny_net.is_empty()),
         ("--resolve", !request.resolve.is_empty()),
         ("--publish", !request.publish.is_empty()),
+        ("--secret", !request.secrets.is_empty()),
+        ("--secret-file", !request.secret_files.is_empty()),
+        ("--allow-http", !request.allow_http.is_empty()),
+        ("--deny-http", !request.deny_http.is_empty()),
+        ("--no-tls-inspect", !request.no_tls_inspect.is_empty()),
     ];
     let mut of_network = network.into_iter().chain([("--allow-net", !request.allow_net.is_empty())]);
     if request.net_host

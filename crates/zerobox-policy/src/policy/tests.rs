@@ -216,7 +216,7 @@ fn the_network_is_printed_as_it_is_enforced() {
         "pins": [{
             "name": "a.example.com", "port": 443, "address": "::1", "origin": "--resolve=a.example.com:443:::1"
         }],
-        "publish": [],
+        "publish": [], "secrets": [], "http": [], "closed": [], "upstream_ca": [],
     });
     assert_eq!(json, expected);
 }

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use zerobox_policy::{Effect, Event, HostPattern, NetRule, Network, Origin, Pin};
-use zerobox_proxy::{GATEWAY, Proxy, Setup, Sockets};
+use zerobox_proxy::{Authority, GATEWAY, Proxy, Setup, Sockets, Vault};
+
+pub mod secrets;
 
 pub struct Sandbox {
     proxy: Option<Proxy>,
@@ -25,6 +28,9 @@ pub struct Options {
     pub environment: Vec<(&'static str, String)>,
     pub inside: Option<OwnedFd>,
     pub published: Vec<(OwnedFd, u16)>,
+    pub vault: Vault,
+    pub authority: Option<Authority>,
+    pub upstream_ca: Vec<PathBuf>,
 }
 
 /// `name:port` is allowed and leads to that port of the loopback, `!pattern` is denied, all else is a rule.
@@ -80,6 +86,9 @@ pub fn start(network: Network, options: Options) -> Sandbox {
             inside_first: true,
             published: options.published,
         },
+        vault: options.vault,
+        authority: options.authority,
+        upstream_ca: options.upstream_ca,
         environment: options.environment.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         observe: {
             let events = Arc::clone(&events);

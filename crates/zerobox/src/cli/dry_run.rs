@@ -78,6 +78,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
         }
         heading(out, "network")?;
         write_network(out, &policy.network)?;
+        write_secrets(out, &policy.network)?;
         for socket in &policy.sockets {
             writeln!(out, "  connect      {}  ({})", socket.path.display(), socket.origin)?;
         }
@@ -127,6 +128,37 @@ fn write_network(out: &mut Page, network: &Network) -> fmt::Result {
     for publish in &network.publish {
         let address = SocketAddr::new(publish.host, publish.host_port);
         writeln!(out, "  published    {address} -> port {}  ({})", publish.port, publish.origin)?;
+    }
+    Ok(())
+}
+
+/// The secrets and where they may go; never a value.
+fn write_secrets(out: &mut Page, network: &Network) -> fmt::Result {
+    for rule in &network.http {
+        let effect = format!("{:?}-http", rule.effect).to_lowercase();
+        writeln!(out, "  {effect:<12} {rule}  ({})", rule.origin)?;
+    }
+    for closed in &network.closed {
+        let port = closed.port.map(|port| format!(":{port}")).unwrap_or_default();
+        writeln!(out, "  closed       {}{port}  ({})", closed.host, closed.origin)?;
+    }
+    for path in &network.upstream_ca {
+        writeln!(out, "  trusted      {}", path.display())?;
+    }
+    if network.secrets.is_empty() {
+        return Ok(());
+    }
+    heading(out, "secrets (the command has placeholders)")?;
+    for secret in &network.secrets {
+        writeln!(out, "  {}  from {}  ({})", secret.name, secret.source, secret.origin)?;
+        for bound in &secret.hosts {
+            let plain = if secret.plaintext { ", also without TLS" } else { "" };
+            writeln!(out, "    to         {}:{}{plain}  ({})", bound.host, bound.port(), bound.origin)?;
+        }
+        writeln!(out, "    in         {}", secret.places)?;
+        if let Some(limit) = secret.limit {
+            writeln!(out, "    at most    {limit}")?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The flags. Help, man page and completions are made of this table.
 
+use super::arguments::Arguments;
 use clap::{Parser, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -86,6 +87,65 @@ pub(crate) struct Flags {
     /// Without an address this machine only, on 127.0.0.1. Port 0 takes a free one, and an event says which.
     #[arg(long, value_name = "PORTS", help_heading = NETWORK)]
     publish: Vec<String>,
+
+    /// Let the command make these requests of a host, and no others: `GET https://example.com/**`
+    ///
+    /// Connections to the host are allowed, and looked into.
+    /// Methods are `*` or a list, `GET,POST`; `WEBSOCKET` is one. The URL has a scheme, a host as in --allow-net, a port unless
+    /// it is the usual one, a path, in which `*` is any text within a segment and `**` any number of segments, and perhaps a
+    /// query, `?a=1&b=*`.
+    #[arg(long, value_name = "METHODS URL", help_heading = NETWORK)]
+    allow_http: Vec<String>,
+
+    /// Keep the command from making these requests; beats every allow
+    ///
+    /// Without a scheme and a host, as in `GET **/secrets/**`, it is about every host that is looked into.
+    #[arg(long, value_name = "METHODS URL", help_heading = NETWORK)]
+    deny_http: Vec<String>,
+
+    /// Never look into connections to these hosts, which may pin certificates or ask for the client's
+    #[arg(long, value_name = "HOST,..", require_equals = true, help_heading = NETWORK)]
+    no_tls_inspect: Vec<String>,
+
+    /// Trust the certificates of this file outside, beside this machine's own
+    #[arg(long, value_name = "FILE", require_equals = true, help_heading = NETWORK, value_hint = ValueHint::FilePath)]
+    upstream_ca: Vec<OsString>,
+
+    /// Give the command a placeholder in this variable; the secret goes to its hosts only
+    ///
+    /// `NAME` is read from your own environment. `NAME=env:OTHER`, `NAME=file:PATH`, `NAME=cmd:COMMAND`,
+    /// `NAME=keyring:SERVICE/ACCOUNT` and `NAME=stdin` are read once, before the run. Anything else behind the `=` is the secret
+    /// itself, which other programs of this machine may have seen in our arguments.
+    #[arg(long, value_name = "NAME[=SOURCE]", help_heading = SECRETS)]
+    secret: Vec<OsString>,
+
+    /// Send this secret to these hosts, which allows connecting to them
+    ///
+    /// `example.com`, `*.example.com`, each with a port unless it is 443; a server of this machine is `localhost:8080`.
+    /// A secret needs one at least, and goes to others never.
+    #[arg(long, value_name = "NAME=HOST,..", help_heading = SECRETS)]
+    secret_host: Vec<OsString>,
+
+    /// Show this file with placeholders for its secret parts; its name for --secret-host is PATH
+    ///
+    /// The parts are known of .netrc, .npmrc, .pypirc, docker's config.json, gh's hosts.yml, .git-credentials, cargo's
+    /// credentials.toml and aws credentials. In other files they are what the first group of REGEX matches, or all of it.
+    #[arg(long, value_name = "PATH[:REGEX]", help_heading = SECRETS, value_hint = ValueHint::FilePath)]
+    secret_file: Vec<OsString>,
+
+    /// Put it into these parts of a request only [default: header,basic,query,path]
+    ///
+    /// `body` is the one that is not in the default.
+    #[arg(long, value_name = "NAME=PLACE,..", help_heading = SECRETS)]
+    secret_in: Vec<OsString>,
+
+    /// Send it even without a verified certificate
+    #[arg(long, value_name = "NAME", help_heading = SECRETS)]
+    secret_plaintext: Vec<OsString>,
+
+    /// Bound how often it is used: `NAME=500` in the run, `NAME=100/min` (s, min, h, day)
+    #[arg(long, value_name = "NAME=COUNT", help_heading = SECRETS)]
+    secret_limit: Vec<OsString>,
 
     /// Use this machine's own network, without rules; its Unix sockets stay closed
     #[arg(long, value_name = "MODE", require_equals = true, help_heading = NETWORK)]
@@ -217,9 +277,10 @@ impl Flags {
             .or(bare(self.allow_env.iter().any(|value| value == ALL), "--allow-env"))
     }
 
-    pub(crate) fn into_request(self) -> Request {
+    /// The request, with what the masked values of `--secret` were.
+    pub(crate) fn into_request(self, masked: &Arguments) -> Request {
         Request {
-            command: self.command,
+            command: self.command.into_iter().map(|word| masked.original(word)).collect(),
             cwd: self.cwd,
             allow_read: self.allow_read.into_iter().map(path_list).collect(),
             deny_read: self.deny_read,
@@ -231,6 +292,16 @@ impl Flags {
             deny_net: self.deny_net,
             resolve: self.resolve,
             publish: self.publish,
+            allow_http: self.allow_http,
+            deny_http: self.deny_http,
+            no_tls_inspect: self.no_tls_inspect,
+            upstream_ca: self.upstream_ca,
+            secrets: self.secret.into_iter().map(|word| masked.secret(word)).collect(),
+            secret_files: self.secret_file,
+            secret_hosts: self.secret_host,
+            secret_in: self.secret_in,
+            secret_plaintext: self.secret_plaintext,
+            secret_limits: self.secret_limit,
             net_host: self.net == Some(Net::Host),
             env: self.env,
             allow_env: self.allow_env.into_iter().map(env_list).collect(),
@@ -267,6 +338,7 @@ fn env_list(value: String) -> EnvList {
 const ALL: &str = "\0";
 const FILES: &str = "Files";
 const NETWORK: &str = "Network";
+const SECRETS: &str = "Secrets";
 const ENVIRONMENT: &str = "Environment";
 const PROCESSES: &str = "Sockets and descriptors";
 const LIMITS: &str = "Limits";
@@ -283,6 +355,8 @@ Examples:
   zerobox --allow-write=. -- cargo build --offline
   zerobox --deny-read=./.env --allow-write=./out -- python3 build.py
   zerobox --allow-net=example.com,localhost:5432 -- python3 sync.py
+  zerobox --secret OPENAI_API_KEY --secret-host OPENAI_API_KEY=api.openai.com -- node agent.js
+  zerobox --allow-http='GET https://api.github.com/repos/acme/**' -- ./agent
   zerobox --publish=3000 -- npm run dev
   zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
   zerobox --dry-run --allow-write=. -- npm test";

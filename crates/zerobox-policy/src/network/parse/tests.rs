@@ -1,6 +1,13 @@
 use super::*;
 use proptest::prelude::*;
 
+fn resolve(request: &Request) -> Result<Network, PolicyError> {
+    let files = crate::paths::fake::FakeFiles::default();
+    let cwd = std::path::Path::new("/w");
+    let surroundings = Surroundings { cwd, env: &[], home: None, memory: 0, files: &files };
+    super::resolve(request, &surroundings)
+}
+
 fn rule(text: &str, effect: Effect) -> Result<NetRule, RuleError> {
     NetRule::parse(text, effect, Origin::Flag("test".into()))
 }

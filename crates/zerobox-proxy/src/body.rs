@@ -1,0 +1,242 @@
+//! Bodies on their way: as they are, through filters, or our own.
+
+use crate::decode::Decoder;
+use crate::replace::{Replacer, Table};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderValue;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a body becomes. The bytes may come out later than they went in, and at the end all have.
+pub(crate) trait Filter: Send {
+    fn push(&mut self, bytes: Bytes) -> Result<Bytes, BodyError>;
+    fn finish(&mut self) -> Result<Bytes, BodyError>;
+}
+
+impl Filter for Replacer {
+    fn push(&mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
+        Ok(Self::push(self, bytes))
+    }
+
+    fn finish(&mut self) -> Result<Bytes, BodyError> {
+        Ok(Self::finish(self))
+    }
+}
+
+/// The body of a request or an answer.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Whole(Incoming),
+    Filtered(Box<Filtered>),
+    Own(Full<Bytes>),
+}
+
+/// A body that goes through filters.
+pub(crate) struct Filtered {
+    body: Incoming,
+    decoder: Option<Decoder>,
+    filters: Vec<Box<dyn Filter>>,
+    /// Replaces in trailers.
+    trailers: Option<Arc<Table>>,
+    keeps_length: bool,
+    input: Bytes,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The trailers are last.
+    Ending(Option<HeaderMap>),
+    Ended,
+}
+
+impl fmt::Debug for Filtered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filtered").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Filtered {
+    pub(crate) fn new(body: Incoming, keeps_length: bool) -> Self {
+        let (decoder, trailers, input, state) = (None, None, Bytes::new(), State::Open);
+        Self { body, decoder, filters: Vec::new(), trailers, keeps_length, input, state }
+    }
+
+    /// Decodes first.
+    pub(crate) fn decoder(mut self, decoder: Decoder) -> Self {
+        self.decoder = Some(decoder);
+        self
+    }
+
+    /// What comes out of the filters so far goes through one more.
+    pub(crate) fn filter(mut self, filter: impl Filter + 'static) -> Self {
+        self.filters.push(Box::new(filter));
+        self
+    }
+
+    pub(crate) fn trailers(mut self, table: Arc<Table>) -> Self {
+        self.trailers = Some(table);
+        self
+    }
+
+    /// The next decoded bytes, empty when there are none yet.
+    fn decoded(&mut self) -> Result<Bytes, BodyError> {
+        match &mut self.decoder {
+            Some(decoder) => Ok(decoder.decode(&mut self.input)?),
+            None => Ok(std::mem::take(&mut self.input)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Bytes, BodyError> {
+        let mut last = match &mut self.decoder {
+            Some(decoder) => decoder.finish()?,
+            None => Bytes::new(),
+        };
+        let mut end = Vec::new();
+        for filter in &mut self.filters {
+            end.clear();
+            end.extend_from_slice(&filter.push(last)?);
+            end.extend_from_slice(&filter.finish()?);
+            last = Bytes::copy_from_slice(&end);
+        }
+        Ok(last)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Ended => return Poll::Ready(None),
+                State::Ending(trailers) => return Poll::Ready(trailers.map(Frame::trailers).map(Ok)),
+                State::Open => self.state = State::Open,
+            }
+            let mut bytes = self.decoded()?;
+            let had_some = !bytes.is_empty();
+            for filter in &mut self.filters {
+                if !bytes.is_empty() {
+                    bytes = filter.push(bytes)?;
+                }
+            }
+            if !bytes.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if had_some || !self.input.is_empty() {
+                continue;
+            }
+            let trailers = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.input = data;
+                        continue;
+                    }
+                    Err(frame) => frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => {
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => None,
+            };
+            let last = self.finish()?;
+            self.state = State::Ending(trailers.map(|trailers| self.replaced(trailers)));
+            if !last.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(last))));
+            }
+        }
+    }
+
+    fn replaced(&self, mut trailers: HeaderMap) -> HeaderMap {
+        if let Some(table) = &self.trailers {
+            replace_in_fields(&mut trailers, table);
+        }
+        trailers
+    }
+}
+
+/// Replaces in the values of fields.
+pub(crate) fn replace_in_fields(fields: &mut HeaderMap, table: &Table) {
+    for value in fields.values_mut() {
+        if let Some(replaced) = table.replace(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&replaced).unwrap_or(HeaderValue::from_static(""));
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Filtered(body) => {
+                let polled = body.poll(context);
+                if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    body.state = State::Ended;
+                }
+                polled
+            }
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Filtered(body) => matches!(body.state, State::Ended),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Filtered(body) if body.keeps_length && matches!(body.state, State::Open) => {
+                body.body.size_hint()
+            }
+            Self::Filtered(_) => SizeHint::default(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of a request, which may wait until the server wants it.
+pub(crate) struct Outgoing {
+    pub(crate) content: Content,
+    pub(crate) held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(held) = &mut self.held {
+            ready!(held.as_mut().poll(context));
+            self.held = None;
+        }
+        Pin::new(&mut self.content).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}

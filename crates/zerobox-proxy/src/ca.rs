@@ -1,0 +1,180 @@
+//! The authority of a run: a key that only this process has, for certificates of the hosts that are looked into.
+
+use crate::tls;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use zerobox_policy::{Host, HostPattern};
+
+/// How long the authority is believed, and how long one of its certificates is.
+const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
+const LEAF: Duration = Duration::from_secs(24 * 3600);
+
+/// How much earlier both begin, for a clock inside that was set otherwise.
+const EARLIER: Duration = Duration::from_secs(3600);
+
+/// The most hosts of which certificates are kept.
+const KEPT: usize = 256;
+
+/// Makes certificates for what its own constraints name.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Of all the hosts' certificates.
+    key: KeyPair,
+    leaves: Mutex<HashMap<Host, Leaf>>,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
+struct Leaf {
+    until: SystemTime,
+    certified: Arc<CertifiedKey>,
+    /// By the protocol that is agreed on.
+    configs: HashMap<Option<Vec<u8>>, Arc<ServerConfig>>,
+}
+
+impl Authority {
+    /// An authority for these hosts and no others, and its certificate in PEM, which the sandbox is to trust.
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> io::Result<(Self, String)> {
+        let key = generate()?;
+        let mut params = params("zerobox", VALID)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = constraints(hosts);
+        let certificate = params.self_signed(&key).map_err(io::Error::other)?;
+        let pem = pem(certificate.der());
+        let authority = Self { issuer: Issuer::new(params, key), key: generate()?, leaves: Mutex::default() };
+        Ok((authority, pem))
+    }
+
+    /// How a client that wants to speak to `host` is served, once `protocol` is agreed on.
+    pub(crate) fn config(&self, host: &Host, protocol: Option<&[u8]>) -> io::Result<Arc<ServerConfig>> {
+        let mut leaves = crate::http::lock(&self.leaves);
+        let now = SystemTime::now();
+        if leaves.get(host).is_none_or(|leaf| leaf.until <= now) {
+            if leaves.len() >= KEPT {
+                leaves.clear();
+            }
+            leaves.insert(host.clone(), self.leaf(host, now)?);
+        }
+        let Some(leaf) = leaves.get_mut(host) else { return Err(io::ErrorKind::NotFound.into()) };
+        let protocol = protocol.map(<[u8]>::to_vec);
+        if let Some(config) = leaf.configs.get(&protocol) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(tls::server(Arc::clone(&leaf.certified), protocol.as_deref())?);
+        leaf.configs.insert(protocol, Arc::clone(&config));
+        Ok(config)
+    }
+
+    fn leaf(&self, host: &Host, now: SystemTime) -> io::Result<Leaf> {
+        let mut params = params("zerobox", LEAF)?;
+        let name = match host {
+            Host::Name(name) => SanType::DnsName(name.as_ref().try_into().map_err(io::Error::other)?),
+            Host::Address(address) => SanType::IpAddress(*address),
+        };
+        params.subject_alt_names = vec![name];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&self.key, &self.issuer).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let key = tls::provider().key_provider.load_private_key(key).map_err(io::Error::other)?;
+        let certified = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
+        Ok(Leaf { until: now + LEAF / 2, certified, configs: HashMap::new() })
+    }
+}
+
+fn generate() -> io::Result<KeyPair> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)
+}
+
+/// What all certificates have: a random number, and a subject that no other run's has.
+fn params(subject: &str, valid: Duration) -> io::Result<CertificateParams> {
+    let mut number = [0; 16];
+    rustix::rand::getrandom(&mut number[..], rustix::rand::GetRandomFlags::empty())?;
+    // Positive, as RFC 5280 section 4.1.2.2 wants it.
+    number[0] = number[0] & 0x7f | 0x40;
+    let mut params = CertificateParams::default();
+    let number_text: String = number[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    params.distinguished_name.push(DnType::CommonName, format!("{subject} {number_text}"));
+    params.serial_number = Some(SerialNumber::from_slice(&number));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(EARLIER);
+    params.not_after = epoch + now + valid;
+    Ok(params)
+}
+
+/// Nothing that no pattern names may be certified; `None` if one names every host.
+fn constraints<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> Option<NameConstraints> {
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for host in hosts {
+        match host {
+            // Both stand for the name and all below it (RFC 5280 section 4.2.1.10).
+            HostPattern::Name(name) | HostPattern::Subdomains(name) => {
+                names.push(GeneralSubtree::DnsName(name.as_ref().to_owned()));
+            }
+            HostPattern::Localhost => {
+                names.push(GeneralSubtree::DnsName("localhost".to_owned()));
+                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+                    Ipv4Addr::LOCALHOST.into(),
+                    8,
+                )));
+                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+                    Ipv6Addr::LOCALHOST.into(),
+                    128,
+                )));
+            }
+            HostPattern::Address(address) => {
+                let bits = if address.is_ipv4() { 32 } else { 128 };
+                addresses.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, bits)));
+            }
+            HostPattern::Network(network) => {
+                let subnet = CidrSubnet::from_addr_prefix(network.network(), network.prefix_len());
+                addresses.push(GeneralSubtree::IpAddress(subnet));
+            }
+            HostPattern::Any => return None,
+        }
+    }
+    // A kind of name that nothing is permitted of would be free.
+    let mut excluded = Vec::new();
+    if addresses.is_empty() {
+        let all = |address: IpAddr| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0));
+        excluded = vec![all(Ipv4Addr::UNSPECIFIED.into()), all(Ipv6Addr::UNSPECIFIED.into())];
+    }
+    if names.is_empty() {
+        names.push(GeneralSubtree::DnsName("zerobox.invalid".to_owned()));
+    }
+    names.extend(addresses);
+    Some(NameConstraints { permitted_subtrees: names, excluded_subtrees: excluded })
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+        text.extend(line.iter().copied().map(char::from));
+        text.push('\n');
+    }
+    text + "-----END CERTIFICATE-----\n"
+}

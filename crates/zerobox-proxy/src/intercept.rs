@@ -1,0 +1,105 @@
+//! TLS that is looked into: the server is spoken to first, as itself, and what it agreed on is what the client gets.
+
+use crate::connection::{Shared, Target};
+use crate::http;
+use crate::refusal;
+use crate::site::Site;
+use crate::tls::{self, H2, HTTP_1};
+use crate::wire::{Connection, Wire};
+use rustls::AlertDescription;
+use rustls::pki_types::ServerName;
+use rustls::server::Acceptor;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector, TlsStream};
+use zerobox_policy::{Event, Host, Scheme};
+
+/// How long a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves a client that begins with TLS, whose server is connected.
+pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connection, server: Connection) {
+    let Ok(Ok(hello)) = timeout(PATIENCE, LazyConfigAcceptor::new(Acceptor::default(), client)).await else {
+        return;
+    };
+    let offered: Option<Vec<Vec<u8>>> =
+        hello.client_hello().alpn().map(|protocols| protocols.map(<[u8]>::to_vec).collect());
+    let known = |protocol: &Vec<u8>| protocol == H2 || protocol == HTTP_1;
+    let protocols: Vec<_> = offered.iter().flatten().filter(|protocol| known(protocol)).cloned().collect();
+    if offered.is_some() && protocols.is_empty() {
+        let why = "the client speaks no HTTP, and this host is looked into";
+        return refuse(shared, &target, hello, why, AlertDescription::NoApplicationProtocol).await;
+    }
+    let server = match connect(shared, &target, server, protocols).await {
+        Ok(server) => server,
+        Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
+    };
+    let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    let config =
+        shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
+    let config = match config {
+        Some(Ok(config)) => config,
+        Some(Err(error)) => {
+            return refuse(shared, &target, hello, &error.to_string(), AlertDescription::InternalError).await;
+        }
+        None => {
+            let why = "there is no authority to look into it with";
+            return refuse(shared, &target, hello, why, AlertDescription::InternalError).await;
+        }
+    };
+    let client = match timeout(PATIENCE, hello.into_stream(config)).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => {
+            let (why, _) = tls::failure(&error);
+            let why = format!(
+                "the client does not trust this run's authority: {why}; --no-tls-inspect leaves it alone"
+            );
+            return tell(shared, &target, why);
+        }
+        Err(_) => return,
+    };
+    let is_h2 = protocol.as_deref() == Some(H2);
+    let site = Site::new(shared, Arc::new(target), Scheme::Https);
+    let wire = |stream: TlsStream<Connection>| Wire::Tls(Box::new(stream));
+    Box::pin(http::serve(site, wire(client.into()), wire(server.into()), None, is_h2)).await;
+}
+
+type Server = tokio_rustls::client::TlsStream<Connection>;
+
+/// The server, once it has shown that it is who it should be.
+async fn connect(
+    shared: &Shared,
+    target: &Target,
+    server: Connection,
+    protocols: Vec<Vec<u8>>,
+) -> Result<Server, (String, AlertDescription)> {
+    let own = |why: String| (why, AlertDescription::InternalError);
+    let config = shared.upstream.config(protocols).await.map_err(own)?;
+    let name = match &target.host {
+        Host::Name(name) => {
+            ServerName::try_from(name.as_ref().to_owned()).map_err(|error| own(error.to_string()))?
+        }
+        Host::Address(address) => ServerName::from(*address),
+    };
+    match timeout(PATIENCE, TlsConnector::from(config).connect(name, server)).await {
+        Ok(connected) => connected.map_err(|error| tls::failure(&error)),
+        Err(_) => Err(("TLS took too long".to_owned(), AlertDescription::HandshakeFailure)),
+    }
+}
+
+/// Tells why, and gives the client an alert that says the same as well as alerts can.
+async fn refuse(
+    shared: &Shared,
+    target: &Target,
+    hello: StartHandshake<Connection>,
+    why: &str,
+    alert: AlertDescription,
+) {
+    tell(shared, target, why.to_owned());
+    refusal::say(hello.io.into_parts().0, &tls::alert(alert)).await;
+}
+
+fn tell(shared: &Shared, target: &Target, reason: String) {
+    shared.tell(&Event::Failed { host: target.host.to_string(), port: target.port, reason });
+}

@@ -1,0 +1,463 @@
+//! A run with a secret, a server outside that says back what it heard, and a client inside that trusts the run's
+//! authority alone.
+
+use super::{Options, Sandbox, rules, start};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, UPGRADE};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use zerobox_policy::{
+    Host, HostPattern, Origin, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource,
+};
+use zerobox_proxy::{Authority, Vault};
+use zeroize::Zeroizing;
+
+pub const NAME: &str = "KEY";
+pub const VALUE: &str = "sk-live/9f3+Q7\"zX&=8mB2 kT5wV1nR4";
+pub const PLACEHOLDER: &str = "sk-live-PLACEHOLDER_0123456789abc";
+
+/// A request as the server got it.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    pub method: String,
+    pub uri: String,
+    pub version: Version,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub trailers: Option<HeaderMap>,
+}
+
+impl Heard {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| std::str::from_utf8(value.as_bytes()).unwrap())
+    }
+}
+
+/// What is set up.
+pub struct Setup {
+    pub places: Places,
+    pub plaintext: bool,
+    pub limit: Option<SecretLimit>,
+    /// What the server takes, by preference.
+    pub protocols: Vec<&'static str>,
+    /// The name in the server's certificate.
+    pub certified: &'static str,
+    pub is_trusted: bool,
+    pub value: &'static str,
+    pub http: Vec<zerobox_policy::HttpRule>,
+    pub tls: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            places: Places::default(),
+            plaintext: false,
+            limit: None,
+            protocols: vec!["h2", "http/1.1"],
+            certified: "a.test",
+            is_trusted: true,
+            value: VALUE,
+            http: Vec::new(),
+            tls: true,
+        }
+    }
+}
+
+pub struct Run {
+    pub sandbox: Sandbox,
+    pub port: u16,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    ca: String,
+    _files: tempfile::TempDir,
+}
+
+/// `a.test` has the secret, `b.test` has not; both are the same server.
+pub fn run(setup: Setup) -> Run {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let files = tempfile::tempdir().unwrap();
+    let (tls, root) = server_config(setup.certified, &setup.protocols);
+    let file = files.path().join("root.pem");
+    std::fs::write(&file, root).unwrap();
+    let port = listen(setup.tls.then_some(tls), Arc::clone(&heard), setup.value);
+
+    let origin = |text: &str| Origin::flag(text, None);
+    let name = |text: &str| match HostPattern::parse(text).unwrap() {
+        HostPattern::Name(name) => name,
+        _ => unreachable!(),
+    };
+    let mut network =
+        rules(&[&format!("a.test:{port}"), &format!("b.test:{port}"), &format!("*.c.test:{port}")]);
+    for host in ["a.test", "b.test"] {
+        network.pins.push(zerobox_policy::Pin {
+            name: name(host),
+            port,
+            address: Ipv4Addr::LOCALHOST.into(),
+            origin: origin("pin"),
+        });
+    }
+    let bound = HostPattern::parse("a.test").unwrap();
+    network.secrets.push(Secret {
+        name: SecretName::parse(NAME).unwrap(),
+        source: SecretSource::Stdin,
+        hosts: vec![SecretHost {
+            host: bound.clone(),
+            port: Some(port),
+            origin: origin("--secret-host=KEY=a.test"),
+        }],
+        places: setup.places,
+        plaintext: setup.plaintext,
+        limit: setup.limit,
+        origin: origin("--secret=KEY"),
+    });
+    network.http = zerobox_policy::HttpRules::new(setup.http);
+    let (authority, ca) = Authority::new([&bound]).unwrap();
+    let value = Zeroizing::new(setup.value.as_bytes().to_vec());
+    let vault = Vault::new(vec![(SecretName::parse(NAME).unwrap(), PLACEHOLDER.to_owned(), value)]);
+    let upstream_ca = if setup.is_trusted { vec![file] } else { Vec::new() };
+    let options = Options { vault, authority: Some(authority), upstream_ca, ..Options::default() };
+    Run { sandbox: start(network, options), port, heard, ca, _files: files }
+}
+
+impl Run {
+    /// The requests that the server got so far.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Heard {
+        self.heard().pop().expect("a request")
+    }
+
+    /// A connection inside without TLS.
+    pub fn tcp(&self, name: &str) -> TcpStream {
+        let stream = self.sandbox.to_name(name, self.port);
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
+    }
+
+    /// A connection inside that believes the authority of the run alone.
+    pub async fn tls(
+        &self,
+        name: &str,
+        protocols: &[&str],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let server = ServerName::try_from(name.to_owned()).unwrap();
+        TlsConnector::from(Arc::new(config)).connect(server, self.tcp(name)).await
+    }
+
+    /// A client of HTTP/1.1 or HTTP/2 over TLS.
+    pub async fn client(&self, protocol: &str) -> Client {
+        let stream = self.tls("a.test", &[protocol]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        Client::new(TokioIo::new(stream), protocol == "h2").await
+    }
+}
+
+type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+pub enum Client {
+    One(hyper::client::conn::http1::SendRequest<Body>),
+    Two(hyper::client::conn::http2::SendRequest<Body>),
+}
+
+impl Client {
+    pub async fn new<I>(io: I, is_h2: bool) -> Self
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        if is_h2 {
+            let (sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Two(sender)
+        } else {
+            let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection.with_upgrades());
+            Self::One(sender)
+        }
+    }
+
+    pub async fn start(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::One(sender) => {
+                sender.ready().await?;
+                let (mut parts, body) = request.into_parts();
+                if !parts.headers.contains_key("host") {
+                    parts.headers.insert("host", parts.uri.authority().unwrap().as_str().parse().unwrap());
+                }
+                parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
+                sender.send_request(Request::from_parts(parts, body)).await
+            }
+            Self::Two(sender) => sender.send_request(request).await,
+        }
+    }
+
+    /// The status, the fields and the body of the answer, none of which has the value in it.
+    pub async fn ask(&mut self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+        let answer = self.start(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        (parts.status, parts.headers, text)
+    }
+}
+
+pub fn body(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).boxed()
+}
+
+/// A body in parts.
+pub fn parts(parts: Vec<Bytes>) -> Body {
+    let mut parts = parts.into_iter();
+    Parts(move |_: &mut Context<'_>| Poll::Ready(parts.next())).boxed()
+}
+
+struct Parts<F>(F);
+
+impl<F: FnMut(&mut Context<'_>) -> Poll<Option<Bytes>> + Unpin> hyper::body::Body for Parts<F> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        (self.0)(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Runs what a client does.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), work).await.expect("in time") })
+}
+
+fn server_config(name: &str, protocols: &[&str]) -> (Arc<ServerConfig>, String) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = builder
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca.der());
+    (Arc::new(config), format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"))
+}
+
+fn listen(tls: Option<Arc<ServerConfig>>, heard: Arc<Mutex<Vec<Heard>>>, value: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                let (tls, heard) = (tls.clone(), Arc::clone(&heard));
+                tokio::spawn(async move {
+                    let Some(tls) = tls else {
+                        return speak(TokioIo::new(stream), false, heard, value).await;
+                    };
+                    let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
+                    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    speak(TokioIo::new(stream), is_h2, heard, value).await;
+                });
+            }
+        });
+    });
+    port
+}
+
+async fn speak<I>(io: I, is_h2: bool, heard: Arc<Mutex<Vec<Heard>>>, value: &'static str)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| answer(request, Arc::clone(&heard), value));
+    let _ = match is_h2 {
+        true => {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+        }
+        false => {
+            let builder = hyper::server::conn::http1::Builder::new();
+            builder.serve_connection(io, service).with_upgrades().await
+        }
+    };
+}
+
+/// Says back what it hears; what it says of itself depends on the path.
+async fn answer(
+    mut request: Request<Incoming>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    value: &'static str,
+) -> Result<Response<Body>, hyper::Error> {
+    if request.headers().contains_key(UPGRADE) {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let Ok(upgraded) = upgrade.await else { return };
+            let mut io = TokioIo::new(upgraded);
+            let mut buffer = [0; 64];
+            while let Ok(length @ 1..) = io.read(&mut buffer).await {
+                if io.write_all(&buffer[..length]).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let is_upgrade = request.headers().contains_key(UPGRADE);
+    let (head, incoming) = request.into_parts();
+    let collected = if is_upgrade { None } else { Some(incoming.collect().await?) };
+    let trailers = collected.as_ref().and_then(|body| body.trailers().cloned());
+    let text =
+        collected.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+    let path = head.uri.path().to_owned();
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let one = Heard {
+        method: head.method.to_string(),
+        uri: head.uri.path_and_query().unwrap().to_string(),
+        version: head.version,
+        headers: head.headers,
+        body: text,
+        trailers,
+    };
+    let echo = format!("{one:?} {value}");
+    heard.lock().unwrap().push(one);
+    let response = Response::builder().header("x-echo", value).header("x-encoded", percent(value));
+    let response = match path.as_str() {
+        _ if is_upgrade => {
+            let response =
+                response.status(101).header("connection", "upgrade").header("upgrade", "websocket");
+            response.body(body(""))
+        }
+        "/events" => response.header(CONTENT_TYPE, "text/event-stream").body(events(value)),
+        "/coded" => response.header(CONTENT_ENCODING, &query).body(body(coded(&query, echo.as_bytes()))),
+        "/forms" => response.body(body(forms(value))),
+        "/trailers" => {
+            let mut fields = HeaderMap::new();
+            fields.insert("x-last", value.parse().unwrap());
+            response
+                .header("trailer", "x-last")
+                .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
+        }
+        "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
+        _ => response.body(body(echo)),
+    };
+    Ok(response.unwrap())
+}
+
+/// One event at a time, each when the one before was on its way for a while, with the value cut in two.
+fn events(value: &'static str) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    tokio::spawn(async move {
+        for part in ["data: 1\n\n", "data: ", &value[..7], &value[7..], "\n\n"] {
+            if sender.send(Bytes::from_static(part.as_bytes())).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut receiver = receiver;
+    Parts(move |context: &mut Context<'_>| receiver.poll_recv(context)).boxed()
+}
+
+pub fn percent(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn lower_percent(text: &str) -> String {
+    let coded = percent(text);
+    let mut parts = coded.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| format!("{text}%{}{}", part[..2].to_lowercase(), &part[2..]))
+}
+
+fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    match coding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// The value in every form that an echo may have.
+pub fn forms(value: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut lines = vec![value.to_owned(), percent(value), lower_percent(value), hex.to_uppercase(), hex];
+    for before in ["", "a", "ab", "user:"] {
+        lines.push(STANDARD.encode(format!("{before}{value}")));
+        lines.push(STANDARD.encode(format!("{before}{value}z")));
+        lines.push(URL_SAFE_NO_PAD.encode(format!("{before}{value}")));
+    }
+    lines.push(value.replace('\\', "\\\\").replace('"', "\\\""));
+    lines.join("\n")
+}
+
+/// Whether a text gives the value away in any of the forms.
+pub fn gives_away(text: &str, value: &str) -> bool {
+    use base64::Engine;
+    let middle = base64::engine::general_purpose::STANDARD.encode(format!("user:{value}"));
+    let inner = &middle[8..middle.len() - 6];
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    text.contains(value)
+        || text.contains(&percent(value))
+        || text.contains(&lower_percent(value))
+        || text.to_lowercase().contains(&hex)
+        || text.contains(inner)
+        || text.contains(&value.replace('"', "\\\""))
+}
+
+pub fn host(text: &str) -> Host {
+    Host::parse(text).unwrap()
+}
