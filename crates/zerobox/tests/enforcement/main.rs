@@ -24,6 +24,20 @@ mod ipc;
 mod leftovers;
 mod limits;
 mod mounts;
+mod net_addresses;
+mod net_attacks;
+mod net_dns;
+mod net_events;
+mod net_faults;
+mod net_fronting;
+mod net_hosts;
+mod net_localhost;
+mod net_proxy;
+mod net_publish;
+mod net_rules;
+mod net_streams;
+mod net_udp;
+mod net_world;
 mod network;
 mod outcome;
 mod pair;
@@ -110,6 +124,18 @@ const AREAS: &[(&str, &[Case])] = &[
     ("syscalls", syscalls::CASES),
     ("sockets", sockets::CASES),
     ("network", network::CASES),
+    ("net_rules", net_rules::CASES),
+    ("net_addresses", net_addresses::CASES),
+    ("net_localhost", net_localhost::CASES),
+    ("net_fronting", net_fronting::CASES),
+    ("net_proxy", net_proxy::CASES),
+    ("net_dns", net_dns::CASES),
+    ("net_attacks", net_attacks::CASES),
+    ("net_publish", net_publish::CASES),
+    ("net_udp", net_udp::CASES),
+    ("net_streams", net_streams::CASES),
+    ("net_faults", net_faults::CASES),
+    ("net_events", net_events::CASES),
     ("ipc", ipc::CASES),
     ("limits", limits::CASES),
     ("signals", signals::CASES),

@@ -7,7 +7,7 @@ use crate::pair::Pair;
 pub const CASES: &[Case] = cases![
     Everyone: the_hosts_loopback_is_out_of_reach, addresses_outside_are_out_of_reach, an_own_loopback_works,
         only_the_loopback_is_visible, netlink_is_for_routes_only, packet_and_raw_sockets_are_refused,
-        odd_families_are_refused, the_network_flag_of_the_next_version_is_refused, names_are_not_looked_up;
+        odd_families_are_refused, names_are_not_looked_up;
 ];
 
 fn the_hosts_loopback_is_out_of_reach(f: &Fixture) -> Verdict {
@@ -101,13 +101,6 @@ fn odd_families_are_refused(f: &Fixture) -> Verdict {
     forbidden.push((&["vsock"], "EAFNOSUPPORT"));
     let pair = Pair { flags: &["--allow-write=."], allowed: &[&["unix-pair", "1"]], forbidden: &forbidden };
     f.check_if_bare_works(&pair, "this kernel has none of the families")
-}
-
-fn the_network_flag_of_the_next_version_is_refused(f: &Fixture) -> Verdict {
-    for flag in ["--allow-net", "--allow-net=example.com"] {
-        f.run(&[flag], &["/bin/true"]).assert_refused_with_hint(125, &["--allow-net"]);
-    }
-    Ok(())
 }
 
 /// CVE-2025-55284: data left through the names that were looked up.

@@ -82,6 +82,11 @@ impl Running {
         }
     }
 
+    /// What stdout has had, as far as [`Running::expect`] has read it.
+    pub fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
     pub fn finish(mut self, limit: Duration) -> Outcome {
         let mut status = None;
         while status.is_none() && self.started.elapsed() < limit {

@@ -16,7 +16,7 @@
 
 static const struct entry *const tables[] = {
 	file_attempts, descriptor_attempts, mount_attempts, process_attempts, syscall_attempts, unix_attempts,
-	network_attempts, ipc_attempts, limit_attempts, terminal_attempts, host_helpers,
+	network_attempts, talk_attempts, ipc_attempts, limit_attempts, terminal_attempts, host_helpers,
 };
 
 static int usage(void)

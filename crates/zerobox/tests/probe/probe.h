@@ -36,6 +36,7 @@ extern const struct entry process_attempts[];
 extern const struct entry syscall_attempts[];
 extern const struct entry unix_attempts[];
 extern const struct entry network_attempts[];
+extern const struct entry talk_attempts[];
 extern const struct entry ipc_attempts[];
 extern const struct entry limit_attempts[];
 extern const struct entry terminal_attempts[];
