@@ -27,6 +27,7 @@ mod refusal;
 mod relay;
 mod replace;
 mod resolver;
+mod roots;
 mod scrub;
 mod serve;
 mod sigv4;

@@ -64,6 +64,8 @@ pub struct Setup {
     pub value: &'static str,
     pub http: Vec<zerobox_policy::HttpRule>,
     pub tls: bool,
+    /// The host that the secret is for, in the place of `a.test`.
+    pub at: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             value: VALUE,
             http: Vec::new(),
             tls: true,
+            at: None,
         }
     }
 }
@@ -85,6 +88,8 @@ impl Default for Setup {
 pub struct Run {
     pub sandbox: Sandbox,
     pub port: u16,
+    /// What made the server's certificate.
+    pub root: CertificateDer<'static>,
     heard: Arc<Mutex<Vec<Heard>>>,
     ca: String,
     _files: tempfile::TempDir,
@@ -96,7 +101,8 @@ pub fn run(setup: Setup) -> Run {
     let files = tempfile::tempdir().unwrap();
     let (tls, root) = server_config(setup.certified, &setup.protocols);
     let file = files.path().join("root.pem");
-    std::fs::write(&file, root).unwrap();
+    std::fs::write(&file, &root).unwrap();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
     let port = listen(setup.tls.then_some(tls), Arc::clone(&heard), setup.value);
 
     let origin = |text: &str| Origin::flag(text, None);
@@ -104,8 +110,12 @@ pub fn run(setup: Setup) -> Run {
         HostPattern::Name(name) => name,
         _ => unreachable!(),
     };
-    let mut network =
-        rules(&[&format!("a.test:{port}"), &format!("b.test:{port}"), &format!("*.c.test:{port}")]);
+    let mut network = rules(&[
+        &format!("a.test:{port}"),
+        &format!("b.test:{port}"),
+        &format!("*.c.test:{port}"),
+        &format!("127.0.0.1:{port}"),
+    ]);
     for host in ["a.test", "b.test"] {
         network.pins.push(zerobox_policy::Pin {
             name: name(host),
@@ -114,7 +124,7 @@ pub fn run(setup: Setup) -> Run {
             origin: origin("pin"),
         });
     }
-    let bound = HostPattern::parse("a.test").unwrap();
+    let bound = HostPattern::parse(setup.at.unwrap_or("a.test")).unwrap();
     network.secrets.push(Secret {
         name: SecretName::parse(NAME).unwrap(),
         source: SecretSource::Stdin,
@@ -134,7 +144,7 @@ pub fn run(setup: Setup) -> Run {
     let vault = Vault::new(vec![(SecretName::parse(NAME).unwrap(), PLACEHOLDER.to_owned(), value)]);
     let upstream_ca = if setup.is_trusted { vec![file] } else { Vec::new() };
     let options = Options { vault, authority: Some(authority), upstream_ca, ..Options::default() };
-    Run { sandbox: start(network, options), port, heard, ca, _files: files }
+    Run { sandbox: start(network, options), port, root, heard, ca, _files: files }
 }
 
 impl Run {
@@ -372,6 +382,7 @@ async fn answer(
                 .header("trailer", "x-last")
                 .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
         }
+        "/small" => response.body(body("{\"ok\":true}")),
         "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
         _ => response.body(body(echo)),
     };
