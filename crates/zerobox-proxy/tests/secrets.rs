@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::secrets::{
-    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, run,
+    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, polled, run,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zerobox_policy::{Effect, Event, HttpRule, Origin, Places, SecretLimit};
@@ -172,6 +172,24 @@ fn events_come_as_they_are_sent() {
             assert_eq!(rest, format!("data: {PLACEHOLDER}\n\n"));
         });
     }
+}
+
+/// Both sides wait for each other's last byte, which is the first of a placeholder and of the value.
+#[test]
+fn a_conversation_is_not_held_for_a_byte() {
+    let run = run(Setup::default());
+    block_on(async {
+        let mut client = run.client("h2").await;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let sent = polled(move |context| receiver.poll_recv(context));
+        sender.send("s".into()).await.unwrap();
+        let answer = client.start(Request::post(uri(&run, "/converse")).body(sent).unwrap()).await.unwrap();
+        let mut incoming = answer.into_body();
+        for _ in 0..3 {
+            assert_eq!(incoming.frame().await.unwrap().unwrap().into_data().unwrap(), "s");
+            sender.send("s".into()).await.unwrap();
+        }
+    });
 }
 
 #[test]

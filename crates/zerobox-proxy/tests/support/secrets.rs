@@ -4,7 +4,7 @@
 use super::{Options, Sandbox, rules, start};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
@@ -128,18 +128,14 @@ pub fn run(setup: Setup) -> Run {
     network.secrets.push(Secret {
         name: SecretName::parse(NAME).unwrap(),
         source: SecretSource::Stdin,
-        hosts: vec![SecretHost {
-            host: bound.clone(),
-            port: Some(port),
-            origin: origin("--secret-host=KEY=a.test"),
-        }],
+        hosts: vec![SecretHost { host: bound, port: Some(port), origin: origin("--secret-host=KEY=a.test") }],
         places: setup.places,
         plaintext: setup.plaintext,
         limit: setup.limit,
         origin: origin("--secret=KEY"),
     });
     network.http = zerobox_policy::HttpRules::new(setup.http);
-    let (authority, ca) = Authority::new([&bound]).unwrap();
+    let (authority, ca) = Authority::of(&network).unwrap().unwrap();
     let value = Zeroizing::new(setup.value.as_bytes().to_vec());
     let vault = Vault::new(vec![(SecretName::parse(NAME).unwrap(), PLACEHOLDER.to_owned(), value)]);
     let upstream_ca = if setup.is_trusted { vec![file] } else { Vec::new() };
@@ -248,6 +244,13 @@ pub fn parts(parts: Vec<Bytes>) -> Body {
     Parts(move |_: &mut Context<'_>| Poll::Ready(parts.next())).boxed()
 }
 
+/// A body that comes when it comes.
+pub fn polled(
+    poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Bytes>> + Unpin + Send + Sync + 'static,
+) -> Body {
+    Parts(poll).boxed()
+}
+
 struct Parts<F>(F);
 
 impl<F: FnMut(&mut Context<'_>) -> Poll<Option<Bytes>> + Unpin> hyper::body::Body for Parts<F> {
@@ -346,6 +349,14 @@ async fn answer(
                 }
             }
         });
+    }
+    if request.uri().path() == "/converse" {
+        let mut incoming = request.into_body();
+        let back = move |context: &mut Context<'_>| {
+            let frame = Pin::new(&mut incoming).poll_frame(context);
+            frame.map(|frame| frame.and_then(|frame| frame.ok()?.into_data().ok()))
+        };
+        return Ok(Response::new(polled(back)));
     }
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let (head, incoming) = request.into_parts();
