@@ -19,6 +19,11 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) trait Filter: Send {
     fn push(&mut self, bytes: Bytes) -> Result<Bytes, BodyError>;
     fn finish(&mut self) -> Result<Bytes, BodyError>;
+
+    /// Nothing follows for now: what can be given out is.
+    fn flush(&mut self) -> Bytes {
+        Bytes::new()
+    }
 }
 
 impl Filter for Replacer {
@@ -28,6 +33,10 @@ impl Filter for Replacer {
 
     fn finish(&mut self) -> Result<Bytes, BodyError> {
         Ok(Self::finish(self))
+    }
+
+    fn flush(&mut self) -> Bytes {
+        Self::flush(self)
     }
 }
 
@@ -96,6 +105,16 @@ impl Filtered {
         }
     }
 
+    fn flush(&mut self) -> Result<Bytes, BodyError> {
+        let mut last = Bytes::new();
+        for filter in &mut self.filters {
+            let pushed = if last.is_empty() { last } else { filter.push(last)? };
+            let flushed = filter.flush();
+            last = if flushed.is_empty() { pushed } else { [pushed, flushed].concat().into() };
+        }
+        Ok(last)
+    }
+
     fn finish(&mut self) -> Result<Bytes, BodyError> {
         let mut last = match &mut self.decoder {
             Some(decoder) => decoder.finish()?,
@@ -131,7 +150,15 @@ impl Filtered {
             if had_some || !self.input.is_empty() {
                 continue;
             }
-            let trailers = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                let flushed = self.flush()?;
+                return if flushed.is_empty() {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(Some(Ok(Frame::data(flushed))))
+                };
+            };
+            let trailers = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.input = data;

@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-use zerobox_policy::{Host, HostPattern};
+use zerobox_policy::{Host, HostPattern, Network, Scheme};
 
 /// How long the authority is believed, and how long one of its certificates is.
 const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -64,6 +64,18 @@ impl Authority {
         let pem = pem(certificate.der());
         let authority = Self { issuer: Issuer::new(params, key), key: generate()?, leaves: Mutex::default() };
         Ok((authority, pem))
+    }
+
+    /// The authority that a network needs: for every host that a secret is for or a rule about HTTPS names. `None` where
+    /// nothing is looked into.
+    ///
+    /// # Errors
+    /// As [`Authority::new`].
+    pub fn of(network: &Network) -> io::Result<Option<(Self, String)>> {
+        let secrets = network.secrets.iter().flat_map(|secret| &secret.hosts).map(|bound| &bound.host);
+        let rules = network.http.iter().filter(|rule| rule.scheme != Some(Scheme::Http));
+        let hosts: Vec<_> = secrets.chain(rules.filter_map(|rule| rule.host.as_ref())).collect();
+        if hosts.is_empty() { Ok(None) } else { Self::new(hosts).map(Some) }
     }
 
     /// How a client that wants to speak to `host` is served, once `protocol` is agreed on.

@@ -229,7 +229,8 @@ pub(crate) async fn pass(
     let mut relay = Relay::new(client, server.stream);
     relay.for_client(server.early);
     let is_inspected = shared.network.inspects(&target.host, target.port);
-    if target.name().is_none() && !is_inspected && shared.vault.is_empty() {
+    // What has no name needs to agree with none; its requests are read where a placeholder could leave in them.
+    if target.name().is_none() && !is_inspected && (shared.vault.is_empty() || target.is_loopback()) {
         relay.for_server(first);
         return relay.run().await;
     }
@@ -246,7 +247,7 @@ pub(crate) async fn pass(
         Opening::Tls(Some(asked)) => {
             target.name().is_none_or(|name| HostName::parse(asked).is_ok_and(|asked| asked == *name))
         }
-        _ => false,
+        _ => target.name().is_none() && !is_inspected,
     };
     match opening {
         kind @ (Opening::Http1 | Opening::Http2) => {

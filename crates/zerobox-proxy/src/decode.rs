@@ -281,6 +281,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_are_the_same_however_they_are_split(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200), part in 1usize..40,
+            head in prop_oneof![
+                Just(vec![]), Just(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]), Just(vec![0x28, 0xb5, 0x2f, 0xfd]),
+                Just(vec![0x78, 0x9c]), Just(vec![0x1b]),
+            ],
+        ) {
+            let bytes = [head, bytes].concat();
+            for name in ["gzip", "deflate", "br", "zstd"] {
+                prop_assert_eq!(decoded(name, &bytes, part).ok(), decoded(name, &bytes, 4096).ok(), "{}", name);
+            }
+        }
+
+        #[test]
         fn any_split_gives_the_same_bytes(bytes in proptest::collection::vec(0u8..9, 0..3000), part in 1usize..700) {
             for (coding, name) in [("gzip", "gzip"), ("zlib", "deflate"), ("deflate", "deflate"), ("zstd", "zstd")] {
                 prop_assert_eq!(&decoded(name, &encoded(coding, &bytes), part).unwrap(), &bytes, "{}", coding);

@@ -127,13 +127,21 @@ impl Drop for Ledger {
 /// A replacer in a body, and what is asked of each secret that it finds, before the bytes with it in them are passed on.
 pub(crate) struct Watched<F> {
     replacer: Replacer,
+    /// It only looks, so that what is given out early does no harm.
+    is_guard: bool,
     asked: usize,
     ask: F,
 }
 
 impl<F: FnMut(usize) -> Result<(), BodyError> + Send> Watched<F> {
+    /// Asks, and replaces nothing.
+    pub(crate) fn guard(replacer: Replacer, ask: F) -> Self {
+        Self { replacer, is_guard: true, asked: 0, ask }
+    }
+
+    /// Asks, and replaces.
     pub(crate) fn new(replacer: Replacer, ask: F) -> Self {
-        Self { replacer, asked: 0, ask }
+        Self { replacer, is_guard: false, asked: 0, ask }
     }
 
     fn ask(&mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
@@ -154,5 +162,9 @@ impl<F: FnMut(usize) -> Result<(), BodyError> + Send> Filter for Watched<F> {
     fn finish(&mut self) -> Result<Bytes, BodyError> {
         let bytes = self.replacer.finish();
         self.ask(bytes)
+    }
+
+    fn flush(&mut self) -> Bytes {
+        if self.is_guard { self.replacer.flush() } else { Bytes::new() }
     }
 }

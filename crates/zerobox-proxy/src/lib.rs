@@ -27,6 +27,7 @@ mod refusal;
 mod relay;
 mod replace;
 mod resolver;
+mod roots;
 mod scrub;
 mod serve;
 mod sigv4;
@@ -57,9 +58,11 @@ pub type Observe = Arc<dyn Fn(&Event) + Send + Sync>;
 /// What the fuzz targets call.
 #[doc(hidden)]
 pub mod fuzzing {
+    use crate::decode::Decoder;
     use crate::first_bytes::FirstBytes;
     use crate::hello::HelloReader;
     use crate::http_head;
+    use bytes::Bytes;
     use hyper::{Request, Uri};
     use zerobox_policy::{Host, HostName, Scheme};
 
@@ -86,5 +89,32 @@ pub mod fuzzing {
             let host = request.headers().get("host").map(|host| host.as_bytes().to_vec());
             assert!(matches!(host.as_deref(), Some(b"a.test" | b"a.test:80")));
         }
+    }
+
+    /// The bytes as a body of every coding, in parts of `part` bytes and whole: what comes out is the same.
+    pub fn body(bytes: &[u8], part: u8) {
+        for coding in ["gzip", "deflate", "br", "zstd"] {
+            let whole = decoded(coding, bytes, usize::MAX);
+            assert_eq!(decoded(coding, bytes, usize::from(part).max(1)), whole);
+        }
+    }
+
+    fn decoded(coding: &str, bytes: &[u8], part: usize) -> Option<usize> {
+        let mut decoder = Decoder::new(coding)?;
+        let mut length = 0;
+        for part in bytes.chunks(part) {
+            let mut input = Bytes::copy_from_slice(part);
+            loop {
+                let chunk = decoder.decode(&mut input).ok()?;
+                length += chunk.len();
+                if length > 1 << 24 {
+                    return None;
+                }
+                if chunk.is_empty() && input.is_empty() {
+                    break;
+                }
+            }
+        }
+        Some(length + decoder.finish().ok()?.len())
     }
 }

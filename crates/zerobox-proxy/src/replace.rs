@@ -1,11 +1,18 @@
 //! Some bytes in place of others, in a stream: what a pattern is split over does not matter, and nothing is held but what
 //! may still become one.
+//!
+//! A message may end with the first byte of a pattern, and its receiver wait for that byte before it says anything that
+//! another message would answer. So a few bytes that are held are given out when nothing follows for now; if a pattern
+//! comes of them after all, the rest of it is replaced.
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::fmt;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
+
+/// The most bytes that are given out while they may still become a pattern.
+const EARLY: usize = 4;
 
 /// A pattern, what stands in its place, and whose it is.
 pub(crate) struct Pattern {
@@ -100,12 +107,14 @@ impl Table {
 pub(crate) struct Replacer {
     table: Arc<Table>,
     held: Vec<u8>,
+    /// How many of them were given out.
+    early: usize,
     found: Vec<usize>,
 }
 
 impl Replacer {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, held: Vec::new(), found: Vec::new() }
+        Self { table, held: Vec::new(), early: 0, found: Vec::new() }
     }
 
     /// Whose patterns were found so far, each once.
@@ -126,6 +135,15 @@ impl Replacer {
             }
         };
         self.turn(bytes, false)
+    }
+
+    /// What is held, when nothing follows for now and it is little.
+    pub(crate) fn flush(&mut self) -> Bytes {
+        if self.held.len() > EARLY {
+            return Bytes::new();
+        }
+        let early = std::mem::replace(&mut self.early, self.held.len());
+        Bytes::copy_from_slice(self.held.get(early..).unwrap_or_default())
     }
 
     /// The rest, when nothing follows.
@@ -153,12 +171,21 @@ impl Replacer {
                 }
                 None => {
                     self.held.extend_from_slice(bytes.get(pending..).unwrap_or_default());
-                    if done == 0 {
-                        bytes.truncate(pending);
-                        return bytes;
-                    }
-                    replaced.extend_from_slice(bytes.get(done..pending).unwrap_or_default());
-                    return replaced.freeze();
+                    let mut certain = match done {
+                        0 => {
+                            bytes.truncate(pending);
+                            bytes
+                        }
+                        _ => {
+                            replaced.extend_from_slice(bytes.get(done..pending).unwrap_or_default());
+                            replaced.freeze()
+                        }
+                    };
+                    let given = self.early.min(certain.len());
+                    certain.advance(given);
+                    // What stands in the place of a pattern may be shorter than what was given out of it.
+                    self.early = if done == 0 { self.early - given } else { 0 };
+                    return certain;
                 }
             }
         }
@@ -211,7 +238,44 @@ mod tests {
         assert!(Table::new(Vec::new()).is_none());
     }
 
+    #[test]
+    fn a_message_is_not_held_for_its_last_bytes() {
+        let mut replacer = Replacer::new(table(&[("secret", "shape!")]));
+        assert_eq!(replacer.push("yes".into()), "ye");
+        assert_eq!((replacer.flush(), replacer.flush()), ("s".into(), "".into()));
+        assert_eq!(replacer.push("e".into()), "");
+        assert_eq!(replacer.flush(), "e");
+        assert_eq!(replacer.push("cret, se".into()), "ape!, ");
+        assert_eq!(replacer.flush(), "se");
+        assert_eq!(replacer.push("cre".into()), "");
+        assert_eq!(replacer.flush(), "");
+        assert_eq!(replacer.push("x".into()), "crex");
+        assert_eq!(replacer.push("s".into()), "");
+        assert_eq!((replacer.flush(), replacer.finish()), ("s".into(), "".into()));
+        assert_eq!(replacer.found(), [0]);
+    }
+
     proptest! {
+        #[test]
+        fn flushes_give_nothing_twice_and_nothing_whole(
+            text in "[ab]{0,60}", cuts in proptest::collection::vec(0usize..4, 1..64),
+        ) {
+            let (mut replacer, mut rest, mut got) =
+                (Replacer::new(table(&[("aabbab", "xxxxxx"), ("babaa", "yyyyy")])), text.as_str(), Vec::new());
+            for cut in cuts {
+                let (part, left) = rest.split_at(cut.min(rest.len()));
+                got.extend(replacer.push(Bytes::copy_from_slice(part.as_bytes())));
+                got.extend(replacer.flush());
+                rest = left;
+            }
+            got.extend(replacer.push(Bytes::copy_from_slice(rest.as_bytes())));
+            got.extend(replacer.finish());
+            prop_assert_eq!(got.len(), text.len());
+            prop_assert!(got.iter().zip(text.bytes()).all(|(got, was)| *got == was || b"xy".contains(got)));
+            let whole = |pattern: &[u8]| got.windows(pattern.len()).any(|window| window == pattern);
+            prop_assert!(!whole(b"aabbab") && !whole(b"babaa"));
+        }
+
         #[test]
         fn any_split_gives_the_same_bytes(
             text in "[ab]{0,60}",

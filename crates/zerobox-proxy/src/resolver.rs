@@ -152,7 +152,7 @@ const GETENT: &[&str] = &["/usr/bin/getent", "/bin/getent", "/run/current-system
 const TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_secs(30);
 const KEEP_FAILURE: Duration = Duration::from_secs(2);
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 const MOST_ANSWERS: usize = 1024;
 const MOST_ADDRESSES: usize = 64;
 

@@ -165,7 +165,11 @@ impl Site {
                 let Resigned { content, secret } =
                     resigned.map_err(|error| text(error.status, &error.reason))?;
                 used.extend(secret.filter(|secret| !used.contains(secret)));
-                content
+                match content {
+                    // What was signed is not changed any more, but looked at.
+                    Content::Whole(body) => self.body(&mut parts, body, &[], &ledger).await?,
+                    content => content,
+                }
             }
             None => self.body(&mut parts, body, &given, &ledger).await?,
         };
@@ -207,7 +211,7 @@ impl Site {
         let bound: Vec<usize> = self.bound.iter().map(|bound| bound.index).collect();
         let refusals = self.refusals(Leak::Unbound);
         let watching = Arc::clone(ledger);
-        let guard = Watched::new(Replacer::new(Arc::clone(placeholders)), move |index| {
+        let guard = Watched::guard(Replacer::new(Arc::clone(placeholders)), move |index| {
             match bound.contains(&index) {
                 true => Ok(()),
                 false => Err(watching.stop(index, refusals(index))),

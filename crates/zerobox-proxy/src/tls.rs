@@ -1,12 +1,11 @@
 //! TLS: the one provider, what certificates are believed outside, and how errors are said.
 
+use crate::roots::Roots;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, ServerConfig};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -64,21 +63,10 @@ impl Upstream {
 }
 
 fn client(extra: &[PathBuf]) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of the system's own. One that cannot be read is missed when it is
-    // needed, and a server that none of the others vouches for is refused.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for file in extra {
-        let failed = |error: String| format!("cannot read certificates in `{}`: {error}", file.display());
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| failed(error.to_string()))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-        }
-    }
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let roots = Arc::new(Roots::read(extra)?);
+    let mut config = builder.dangerous().with_custom_certificate_verifier(roots).with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(config)
 }

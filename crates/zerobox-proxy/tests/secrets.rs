@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::secrets::{
-    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, run,
+    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, polled, run,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zerobox_policy::{Effect, Event, HttpRule, Origin, Places, SecretLimit};
@@ -171,6 +172,24 @@ fn events_come_as_they_are_sent() {
             assert_eq!(rest, format!("data: {PLACEHOLDER}\n\n"));
         });
     }
+}
+
+/// Both sides wait for each other's last byte, which is the first of a placeholder and of the value.
+#[test]
+fn a_conversation_is_not_held_for_a_byte() {
+    let run = run(Setup::default());
+    block_on(async {
+        let mut client = run.client("h2").await;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let sent = polled(move |context| receiver.poll_recv(context));
+        sender.send("s".into()).await.unwrap();
+        let answer = client.start(Request::post(uri(&run, "/converse")).body(sent).unwrap()).await.unwrap();
+        let mut incoming = answer.into_body();
+        for _ in 0..3 {
+            assert_eq!(incoming.frame().await.unwrap().unwrap().into_data().unwrap(), "s");
+            sender.send("s".into()).await.unwrap();
+        }
+    });
 }
 
 #[test]
@@ -504,4 +523,22 @@ fn many_connections_and_streams() {
         }
     });
     assert_eq!(run.heard().iter().filter(|heard| heard.field("x-key") == Some(VALUE)).count(), 150);
+}
+
+/// The loopback of the host, named with its port, needs no TLS; a server inside on the same port does not hear the value.
+#[test]
+fn a_server_of_the_host_may_be_told_without_tls() {
+    let run = run(Setup { tls: false, at: Some("127.0.0.1"), ..Setup::default() });
+    block_on(async {
+        let stream = run.sandbox.connect((Ipv4Addr::LOCALHOST, run.port));
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let mut client = Client::new(TokioIo::new(stream), false).await;
+        let request =
+            Request::get(format!("http://127.0.0.1:{}/echo", run.port)).header("x-key", PLACEHOLDER);
+        let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(!gives_away(&text, VALUE), "{text}");
+    });
+    assert_eq!(run.last().field("x-key"), Some(VALUE));
 }

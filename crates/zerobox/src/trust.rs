@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{HostPattern, Network, Origin, Policy, Variable};
+use zerobox_policy::{Origin, Policy, Variable};
 use zerobox_proxy::Authority;
 
 /// What makes programs inside believe the certificates that the proxy shows them.
@@ -26,11 +26,7 @@ impl Trust {
     /// # Errors
     /// When the system has no random bytes.
     pub(crate) fn new(policy: &Policy) -> io::Result<Option<Self>> {
-        let hosts = inspected(&policy.network);
-        if hosts.is_empty() {
-            return Ok(None);
-        }
-        let (authority, pem) = Authority::new(hosts)?;
+        let Some((authority, pem)) = Authority::of(&policy.network)? else { return Ok(None) };
         let mut files: Vec<(PathBuf, String)> = Vec::new();
         for bundle in BUNDLES {
             let Ok(path) = std::fs::canonicalize(bundle) else { continue };
@@ -65,11 +61,6 @@ impl Trust {
             }
         }
     }
-}
-
-fn inspected(network: &Network) -> Vec<&HostPattern> {
-    let bound = network.secrets.iter().flat_map(|secret| &secret.hosts).map(|bound| &bound.host);
-    bound.chain(network.http.iter().filter_map(|rule| rule.host.as_ref())).collect()
 }
 
 /// Where distributions keep all authorities in one file: Debian and Arch, Fedora, Alpine, openSUSE, Nix.

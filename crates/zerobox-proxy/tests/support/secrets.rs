@@ -4,7 +4,7 @@
 use super::{Options, Sandbox, rules, start};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
@@ -64,6 +64,8 @@ pub struct Setup {
     pub value: &'static str,
     pub http: Vec<zerobox_policy::HttpRule>,
     pub tls: bool,
+    /// The host that the secret is for, in the place of `a.test`.
+    pub at: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             value: VALUE,
             http: Vec::new(),
             tls: true,
+            at: None,
         }
     }
 }
@@ -85,6 +88,8 @@ impl Default for Setup {
 pub struct Run {
     pub sandbox: Sandbox,
     pub port: u16,
+    /// What made the server's certificate.
+    pub root: CertificateDer<'static>,
     heard: Arc<Mutex<Vec<Heard>>>,
     ca: String,
     _files: tempfile::TempDir,
@@ -96,7 +101,8 @@ pub fn run(setup: Setup) -> Run {
     let files = tempfile::tempdir().unwrap();
     let (tls, root) = server_config(setup.certified, &setup.protocols);
     let file = files.path().join("root.pem");
-    std::fs::write(&file, root).unwrap();
+    std::fs::write(&file, &root).unwrap();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
     let port = listen(setup.tls.then_some(tls), Arc::clone(&heard), setup.value);
 
     let origin = |text: &str| Origin::flag(text, None);
@@ -104,8 +110,12 @@ pub fn run(setup: Setup) -> Run {
         HostPattern::Name(name) => name,
         _ => unreachable!(),
     };
-    let mut network =
-        rules(&[&format!("a.test:{port}"), &format!("b.test:{port}"), &format!("*.c.test:{port}")]);
+    let mut network = rules(&[
+        &format!("a.test:{port}"),
+        &format!("b.test:{port}"),
+        &format!("*.c.test:{port}"),
+        &format!("127.0.0.1:{port}"),
+    ]);
     for host in ["a.test", "b.test"] {
         network.pins.push(zerobox_policy::Pin {
             name: name(host),
@@ -114,27 +124,23 @@ pub fn run(setup: Setup) -> Run {
             origin: origin("pin"),
         });
     }
-    let bound = HostPattern::parse("a.test").unwrap();
+    let bound = HostPattern::parse(setup.at.unwrap_or("a.test")).unwrap();
     network.secrets.push(Secret {
         name: SecretName::parse(NAME).unwrap(),
         source: SecretSource::Stdin,
-        hosts: vec![SecretHost {
-            host: bound.clone(),
-            port: Some(port),
-            origin: origin("--secret-host=KEY=a.test"),
-        }],
+        hosts: vec![SecretHost { host: bound, port: Some(port), origin: origin("--secret-host=KEY=a.test") }],
         places: setup.places,
         plaintext: setup.plaintext,
         limit: setup.limit,
         origin: origin("--secret=KEY"),
     });
     network.http = zerobox_policy::HttpRules::new(setup.http);
-    let (authority, ca) = Authority::new([&bound]).unwrap();
+    let (authority, ca) = Authority::of(&network).unwrap().unwrap();
     let value = Zeroizing::new(setup.value.as_bytes().to_vec());
     let vault = Vault::new(vec![(SecretName::parse(NAME).unwrap(), PLACEHOLDER.to_owned(), value)]);
     let upstream_ca = if setup.is_trusted { vec![file] } else { Vec::new() };
     let options = Options { vault, authority: Some(authority), upstream_ca, ..Options::default() };
-    Run { sandbox: start(network, options), port, heard, ca, _files: files }
+    Run { sandbox: start(network, options), port, root, heard, ca, _files: files }
 }
 
 impl Run {
@@ -238,6 +244,13 @@ pub fn parts(parts: Vec<Bytes>) -> Body {
     Parts(move |_: &mut Context<'_>| Poll::Ready(parts.next())).boxed()
 }
 
+/// A body that comes when it comes.
+pub fn polled(
+    poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Bytes>> + Unpin + Send + Sync + 'static,
+) -> Body {
+    Parts(poll).boxed()
+}
+
 struct Parts<F>(F);
 
 impl<F: FnMut(&mut Context<'_>) -> Poll<Option<Bytes>> + Unpin> hyper::body::Body for Parts<F> {
@@ -337,6 +350,14 @@ async fn answer(
             }
         });
     }
+    if request.uri().path() == "/converse" {
+        let mut incoming = request.into_body();
+        let back = move |context: &mut Context<'_>| {
+            let frame = Pin::new(&mut incoming).poll_frame(context);
+            frame.map(|frame| frame.and_then(|frame| frame.ok()?.into_data().ok()))
+        };
+        return Ok(Response::new(polled(back)));
+    }
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let (head, incoming) = request.into_parts();
     let collected = if is_upgrade { None } else { Some(incoming.collect().await?) };
@@ -372,6 +393,7 @@ async fn answer(
                 .header("trailer", "x-last")
                 .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
         }
+        "/small" => response.body(body("{\"ok\":true}")),
         "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
         _ => response.body(body(echo)),
     };

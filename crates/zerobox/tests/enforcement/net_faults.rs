@@ -118,7 +118,7 @@ fn a_resolver_that_is_slow_holds_up_nobody(f: &Fixture) -> Verdict {
     let took: u64 =
         text.rsplit("took ").next().and_then(|rest| rest.lines().next()?.parse().ok()).expect("a time");
     assert!(
-        text.contains("served by 203.0.113.5") && took < 3000,
+        text.contains("served by 203.0.113.5") && took < 9000,
         "names that do not resolve held up one that does for {took} ms\n{}",
         told.outcome
     );
