@@ -38,10 +38,10 @@ pub(crate) const PIPES: usize = 64;
 const SPARE_PIPES: usize = 16;
 
 /// How many bytes of one direction may follow each other before others get their turn.
-const TURN: usize = 1024 * 1024;
+const TURN: usize = 256 * 1024;
 
 /// How many bytes a read counts at least.
-const READ: usize = 128 * 1024;
+const READ: usize = 32 * 1024;
 
 thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
