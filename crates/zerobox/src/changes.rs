@@ -107,10 +107,14 @@ fn look_around(trees: &[WatchedTree], start: Start) -> Vec<Watched> {
             }
             if name != ".git" && is_directory {
                 directories.push_back((entry.path(), is_moved));
+                // Each of them was looked at.
+                if Instant::now() > until {
+                    return found;
+                }
             }
         }
         if Instant::now() > until {
-            break;
+            return found;
         }
     }
     found

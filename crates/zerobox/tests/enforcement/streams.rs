@@ -34,10 +34,9 @@ fn three_hundred_megabytes_in_flat_memory(f: &Fixture) -> Verdict {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("proc");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    assert!(
-        kib <= 12 * 1024,
-        "zerobox used {kib} KiB (a debug build may use more than the 6 MiB of a release)"
-    );
+    // A debug build has more code to map.
+    let most = if cfg!(debug_assertions) { 32 } else { 6 };
+    assert!(kib <= most * 1024, "zerobox used {kib} KiB");
     Ok(())
 }
 
