@@ -77,7 +77,7 @@ pub fn secret_parts(format: Format, text: &str) -> Vec<SecretPart> {
         Format::Docker => docker(text),
         Format::Git => text.lines().filter_map(|line| git(text, line)).collect(),
         Format::Npmrc => settings(text, '=', |key| {
-            // The registry that a key is for stands in front of it: `//registry.npmjs.org/:_authToken`.
+            // The registry that a key is for stands in front of it: `//npm.example.com/:_authToken`.
             match key.rsplit(':').next().unwrap_or(key) {
                 "_authToken" => Some(Coding::Plain),
                 "_auth" => Some(Coding::Basic),
