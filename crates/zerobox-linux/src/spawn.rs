@@ -211,7 +211,9 @@ impl Running {
             };
             let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
             fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
-            let arriving = self.connections.iter().flat_map(Connections::sockets);
+            // Whoever connects from outside before the network inside is made waits for it: there is one proxy for both.
+            let made = self.connections.iter().filter(|connections| connections.listeners.is_some());
+            let arriving = made.flat_map(Connections::sockets);
             fds.extend(arriving.map(|socket| PollFd::new(socket, PollFlags::IN)));
             let timeout = remaining.map(timespec);
             match rustix::event::poll(&mut fds, timeout.as_ref()) {

@@ -84,7 +84,7 @@ impl EventSink {
         let file =
             opened.map_err(|errno| Error::Events { sink: self.to_string(), source: errno.into() })?.into();
         let path = match self {
-            Self::File(path) if !path.starts_with("/dev") => Some(path.clone()),
+            Self::File(path) if !is_stream(path) => Some(path.clone()),
             _ => None,
         };
         Ok(Record { file, path })
@@ -100,14 +100,19 @@ impl fmt::Display for EventSink {
     }
 }
 
+/// `/dev/stderr` and `/dev/fd/63` are links that nobody but this process has made.
+fn is_stream(path: &Path) -> bool {
+    path.starts_with("/dev/fd") || path == Path::new("/dev/stdout") || path == Path::new("/dev/stderr")
+}
+
 /// An earlier run may have put a link where this file shall be, which leads to a file that the events must not replace.
 /// So no link is followed: in a relative path, which begins where commands may write, none at all. Nor is a reader waited
 /// for, if it is a pipe.
 fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
-    if path.starts_with("/dev") {
-        // `/dev/stderr` is what others write to as well.
+    if is_stream(path) {
+        // Others write to it as well.
         return rustix::fs::open(path, flags - OFlags::NONBLOCK, mode);
     }
     let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 pub const CASES: &[Case] = cases![
     Everyone: a_server_inside_is_reached, only_on_the_loopback, a_free_port_is_told, nobody_inside_is_a_reset, a_port_that_is_taken,
-        it_is_no_way_out, it_ends_with_the_run, an_address_may_be_named, many_at_once, it_needs_no_rules;
+        it_is_no_way_out, it_ends_with_the_run, an_address_may_be_named, many_at_once, it_needs_no_rules,
+        who_comes_early_is_served_with_the_others;
 ];
 
 const SERVER: &str = "import socket,sys,threading\n\
@@ -175,5 +176,34 @@ fn it_needs_no_rules(f: &Fixture) -> Verdict {
     assert_eq!(ask("127.0.0.1", port).expect("an answer"), "inside hi");
     running.signal(rustix::process::Signal::TERM);
     running.finish(LIMIT);
+    Ok(())
+}
+
+/// A client that is there before the network inside is made, which must not get a proxy that knows nothing of it.
+fn who_comes_early_is_served_with_the_others(f: &Fixture) -> Verdict {
+    let one = crate::net_hosts::Listener::first();
+    let script = format!(
+        "import socket,sys; print(socket.create_connection(('a.test', int(sys.argv[2]))).recv(1), flush=True)\n{SERVER}"
+    );
+    for _ in 0..5 {
+        let port = free_port();
+        let early = std::thread::spawn(move || {
+            let until = std::time::Instant::now() + LIMIT;
+            while std::time::Instant::now() < until {
+                if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+                    return Some(stream);
+                }
+            }
+            None
+        });
+        let flags = [&*format!("--publish={port}:3000"), &one.allow("a.test"), &one.pin("a.test")];
+        let command = ["/usr/bin/python3", "-c", &script, "127.0.0.1", &one.port()];
+        let mut running = f.start(&flags, &command);
+        running.expect("ready");
+        assert!(early.join().expect("no panic").is_some(), "nobody came early");
+        assert_eq!(ask("127.0.0.1", port).expect("an answer"), "inside hi");
+        running.signal(rustix::process::Signal::TERM);
+        running.finish(LIMIT);
+    }
     Ok(())
 }
