@@ -3,6 +3,7 @@
 mod arguments;
 mod dry_run;
 mod flags;
+mod policy_flags;
 mod text;
 
 use arguments::Arguments;
@@ -28,11 +29,10 @@ pub(crate) fn main() -> i32 {
     if flags.man_page {
         return print(&man_page());
     }
-    let bare = flags.bare_list();
+    let bare = flags.policy.bare_list();
     match run(flags, masked) {
         Ok(code) => code & 0xff,
         Err(error) => {
-            say(&error.to_string());
             let taken_for_command = match (&error, bare) {
                 (Error::NotFound { name }, Some(flag)) => {
                     let whole = quote::flag(flag, [name]);
@@ -40,18 +40,24 @@ pub(crate) fn main() -> i32 {
                 }
                 _ => None,
             };
-            if let Some(hint) = taken_for_command.or_else(|| error.hint()) {
-                say(&format!("hint: {hint}"));
-            }
-            error.exit_code()
+            fail(&error, taken_for_command)
         }
     }
+}
+
+/// Says what went wrong, with `hint` or the error's own; the exit code.
+fn fail(error: &Error, hint: Option<String>) -> i32 {
+    say(&error.to_string());
+    if let Some(hint) = hint.or_else(|| error.hint()) {
+        say(&format!("hint: {hint}"));
+    }
+    error.exit_code()
 }
 
 fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
-    let request = flags.into_request(&masked);
+    let request = flags.policy.into_request(flags.command, &masked);
     let session = match events.filter(|_| dry_run.is_none()) {
         Some(sink) => Session::recorded(request, &sink)?,
         None => Session::new(&request)?,
