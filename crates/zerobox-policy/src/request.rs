@@ -1,6 +1,7 @@
 //! What was asked for, before anything is known about this machine.
 
 use crate::limits::{ByteSize, Cpus, Timeout};
+use crate::observation::Observation;
 use crate::secret::SecretText;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct Request {
     pub no_sandbox: bool,
     /// Refuse every degradation.
     pub strict: bool,
+    /// What the report looks at.
+    pub observation: Observation,
     /// Use the host's `/tmp` and `/var/tmp`.
     pub share_tmp: bool,
     /// Total size of all scratch directories.

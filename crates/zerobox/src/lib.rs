@@ -15,6 +15,7 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod denials;
 mod error;
 mod events;
 mod host;
@@ -31,4 +32,6 @@ pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};
+pub use zerobox_policy::{
+    ByteSize, Cpus, EnvList, NetList, Observation, PathList, Policy, Request, SecretText, Timeout,
+};
