@@ -1,8 +1,8 @@
 //! Which calls init looks at, so that a report can say what was refused.
 //!
 //! Nothing is decided by it. A call that is observed costs a switch to init and back, so that [`Observation::Denials`] leaves
-//! out whatever walks trees: `find` and `git status` open directories (`O_DIRECTORY`), files relative to one, or without
-//! following links, and stat what they find.
+//! out whatever walks trees: `find` and `git status` open directories (`O_DIRECTORY`) and files relative to one, and look at what
+//! they find without following links.
 
 use super::table::{Action, Case, Condition, Entry, any, is, masked_is};
 use std::borrow::Cow;
@@ -104,6 +104,10 @@ const NEVER: &[Case] = &[];
 const WRITES: u32 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) as u32;
 const WALKS: u32 = (libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_PATH) as u32;
 const HERE: u32 = libc::AT_FDCWD as u32;
+const LINK_ITSELF: u32 = (libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) as u32;
+const STATS_AT: &[Case] = &[observe(&[is(0, HERE), masked_is(3, LINK_ITSELF, 0)])];
+const STATX: &[Case] = &[observe(&[is(0, HERE), masked_is(2, LINK_ITSELF, 0)])];
+const FROM_HERE: &[Case] = &[observe(&[is(0, HERE)])];
 const OPENS_AT: &[Case] = &[observe(&[any(2, WRITES)]), observe(&[masked_is(2, WALKS, 0), is(0, HERE)])];
 
 const ROWS: &[Row] = rows! {
@@ -127,10 +131,10 @@ const ROWS: &[Row] = rows! {
     lsetxattr ALWAYS, path(0, Reach::Change);
     removexattr ALWAYS, path(0, Reach::Change);
     lremovexattr ALWAYS, path(0, Reach::Change);
-    newfstatat NEVER, at(0, Reach::Look);
-    statx NEVER, at(0, Reach::Look);
-    faccessat NEVER, at(0, Reach::Look);
-    faccessat2 NEVER, at(0, Reach::Look);
+    newfstatat STATS_AT, at(0, Reach::Look);
+    statx STATX, at(0, Reach::Look);
+    faccessat FROM_HERE, at(0, Reach::Look);
+    faccessat2 FROM_HERE, at(0, Reach::Look);
     readlinkat NEVER, at(0, Reach::Look);
 };
 
@@ -151,9 +155,9 @@ const OLD: &[Row] = rows! {
     lchown ALWAYS, path(0, Reach::Change);
     utime ALWAYS, path(0, Reach::Change);
     utimes ALWAYS, path(0, Reach::Change);
-    stat NEVER, path(0, Reach::Look);
+    stat ALWAYS, path(0, Reach::Look);
     lstat NEVER, path(0, Reach::Look);
-    access NEVER, path(0, Reach::Look);
+    access ALWAYS, path(0, Reach::Look);
     readlink NEVER, path(0, Reach::Look);
 };
 #[cfg(not(target_arch = "x86_64"))]
