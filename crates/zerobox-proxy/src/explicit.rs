@@ -6,6 +6,7 @@ use crate::connection::{Shared, Target, denied, pass};
 use crate::host_proxy::authority_of;
 use crate::http::{self, Answer, Origin, Upgrade, lock, text};
 use crate::http_head;
+use crate::link::Link;
 use crate::refusal;
 use crate::relay::reset;
 use crate::site::Site;
@@ -206,8 +207,8 @@ impl Client<'_> {
             Ok(server) => server,
             Err(refusal) => return Ok(Err(refused(&target, &refusal))),
         };
-        let (origin, upstream) =
-            Origin::new(Wire::Tcp(Connection::new(server.stream, server.early)), server.absolute).await?;
+        let wire = Wire::Tcp(Connection::new(server.stream, server.early));
+        let (origin, upstream) = Origin::new(Link::new(wire, false).await?, server.absolute);
         tokio::spawn(upstream);
         let opened = (Arc::new(target), Arc::new(origin));
         *lock(&self.origin) = Some(opened.clone());
