@@ -3,17 +3,18 @@
 
 use crate::body::{Content, Outgoing};
 use crate::forms::json_string;
+use crate::framing::Framing;
 use crate::http_head;
 use crate::ledger::Ledger;
 use crate::link::{Driver, Line, Link};
 use crate::relay::Relay;
 use crate::site::{Admitted, Site};
 use crate::upstream::Absolute;
-use crate::wire::Wire;
+use crate::wire::{Strict, Wire};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -86,8 +87,13 @@ async fn serve_1(site: &Site, client: Wire, link: Link, absolute: Option<Absolut
     let (origin, mut upstream) = Origin::new(link, absolute);
     let upgrade = Upgrade::default();
     let mut server_ended = false;
-    let service =
-        service_fn(async |request: Request<Incoming>| origin.forward(request, site, &upgrade).await);
+    let framing = Framing::default();
+    let client = Strict::new(client, framing.clone());
+    let service = service_fn(async |request: Request<Incoming>| {
+        let method = request.method().to_string();
+        let refuse = |flaw: &str| site.malformed(method.clone(), flaw);
+        framed(&framing, refuse, origin.forward(request, site, &upgrade)).await
+    });
     {
         let mut downstream = pin!(server_1().serve_connection(TokioIo::new(client), service).with_upgrades());
         let mut told = false;
@@ -125,6 +131,26 @@ async fn serve_1(site: &Site, client: Wire, link: Link, absolute: Option<Absolut
     None
 }
 
+/// The answer to a request of HTTP/1, which is passed on only if nobody could read its bytes in another way.
+pub(crate) async fn framed(
+    framing: &Framing,
+    refuse: impl Fn(&str) -> Answer,
+    answer: impl Future<Output = hyper::Result<Answer>>,
+) -> hyper::Result<Answer> {
+    if let Some(flaw) = framing.flaw() {
+        return Ok(refuse(flaw));
+    }
+    match answer.await {
+        Ok(mut answer) => {
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS && !framing.stays() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
+        Err(error) => framing.flaw().map(refuse).ok_or(error),
+    }
+}
+
 /// How a client of HTTP/1 is served.
 pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -135,7 +161,8 @@ pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
 /// Passes on what two sides of a connection say after they changed the protocol.
 pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
     let Some((client, server)) = lock(&upgrade).take() else { return };
-    let (Some((client, from_client)), Some((server, from_server))) = (wire(client).await, wire(server).await)
+    let (Some((client, from_client)), Some((server, from_server))) =
+        (wire::<Strict>(client).await, wire::<Wire>(server).await)
     else {
         return;
     };
@@ -163,16 +190,20 @@ pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
 
 /// The socket below a connection without TLS that was upgraded, and what was read from it already.
 pub(crate) async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    match wire(upgraded).await? {
+    match wire::<Strict>(upgraded).await? {
         (Wire::Tcp(connection), read) => Some((connection.into_parts().0, read)),
         (Wire::Tls(_), _) => None,
     }
 }
 
-async fn wire(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)> {
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<Wire>>().ok()?;
+/// What is below an upgraded side, and what was read from it already.
+async fn wire<T>(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)>
+where
+    T: AsyncRead + AsyncWrite + Into<Wire> + Unpin + Send + 'static,
+{
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<T>>().ok()?;
     let mut read = Vec::from(parts.read_buf);
-    let mut wire = parts.io.into_inner();
+    let mut wire = parts.io.into_inner().into();
     if let Wire::Tcp(connection) = &mut wire {
         read.extend_from_slice(&connection.take_first());
     }
@@ -306,6 +337,13 @@ fn failed(ledger: Option<&Ledger>, error: hyper::Error) -> hyper::Result<Answer>
 pub(crate) fn text(status: StatusCode, text: &str) -> Answer {
     let prefix = if text.starts_with("zerobox: ") { "" } else { "zerobox: " };
     own(status, "text/plain; charset=utf-8", format!("{prefix}{}\n", text.trim_end()))
+}
+
+/// The answer to a request that another program could read as another, or as two; it is the last.
+pub(crate) fn malformed(flaw: &str) -> Answer {
+    let mut answer = text(StatusCode::BAD_REQUEST, flaw);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// An answer of ours for programs.

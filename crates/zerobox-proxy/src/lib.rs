@@ -13,6 +13,7 @@ mod dns;
 mod explicit;
 mod first_bytes;
 mod forms;
+mod framing;
 mod hello;
 mod host_proxy;
 mod http;

@@ -3,7 +3,7 @@
 
 use crate::body::{Content, Filtered};
 use crate::connection::{Shared, Target, allowed_by, denied};
-use crate::http::{Answer, text};
+use crate::http::{Answer, malformed, text};
 use crate::http_head;
 use crate::inject::{self, BodyKind, Given};
 use crate::leak::{Leak, refusal};
@@ -95,6 +95,12 @@ impl Site {
             return Err(text(StatusCode::METHOD_NOT_ALLOWED, why));
         }
         self.with_secrets(request).await
+    }
+
+    /// Refuses a request that another program could read as another, or as two.
+    pub(crate) fn malformed(&self, method: String, flaw: &str) -> Answer {
+        self.tell(method, denied(flaw.to_owned()));
+        malformed(flaw)
     }
 
     pub(crate) fn tell(&self, method: String, decision: Decision) {
