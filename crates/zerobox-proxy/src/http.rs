@@ -325,11 +325,14 @@ impl Origin {
     }
 }
 
-/// What became of a request that was not answered: refused while its body was sent, or the server ended.
+/// What became of a request that was not answered: refused while its body was sent, not decoded, or the server ended.
 fn failed(ledger: Option<&Ledger>, error: hyper::Error) -> hyper::Result<Answer> {
-    match ledger.and_then(Ledger::refusal) {
-        Some(reason) => Ok(text(StatusCode::FORBIDDEN, &format!("blocked request: {reason}"))),
-        None => Err(error),
+    if let Some(reason) = ledger.and_then(Ledger::refusal) {
+        return Ok(text(StatusCode::FORBIDDEN, &format!("blocked request: {reason}")));
+    }
+    match ledger.is_some_and(Ledger::is_malformed) {
+        true => Ok(text(StatusCode::BAD_REQUEST, "the body is not coded as its head says")),
+        false => Err(error),
     }
 }
 

@@ -410,6 +410,7 @@ async fn answer(
         trailers,
     };
     let echo = format!("{one:?} {value}");
+    let credentials = format!("you are {}!", one.field("authorization").unwrap_or_default());
     heard.lock().unwrap().push(one);
     let response = Response::builder().header("x-echo", value).header("x-encoded", percent(value));
     let response = match path.as_str() {
@@ -428,6 +429,7 @@ async fn answer(
                 .header("trailer", "x-last")
                 .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
         }
+        "/credentials" => response.body(body(credentials)),
         "/small" => response.body(body("{\"ok\":true}")),
         "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
         _ => response.body(body(echo)),
@@ -468,7 +470,7 @@ fn lower_percent(text: &str) -> String {
     parts.fold(first, |text, part| format!("{text}%{}{}", part[..2].to_lowercase(), &part[2..]))
 }
 
-fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     match coding {
         "gzip" => {
