@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -17,6 +18,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use zerobox_policy::{Host, HostPattern, Network, Scheme};
+
+/// The authority's own name: lower case without blanks, which is its canonical form too.
+const NAME: &str = "zerobox";
 
 /// How long the authority is believed, and how long one of its certificates is.
 const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -56,7 +60,7 @@ impl Authority {
     /// When the system has no random bytes.
     pub fn new<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> io::Result<(Self, String)> {
         let key = generate()?;
-        let mut params = params("zerobox", VALID)?;
+        let mut params = params(NAME, VALID)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.name_constraints = constraints(hosts);
@@ -64,6 +68,16 @@ impl Authority {
         let pem = pem(certificate.der());
         let authority = Self { issuer: Issuer::new(params, key), key: generate()?, leaves: Mutex::default() };
         Ok((authority, pem))
+    }
+
+    /// The name of its certificate's file in a folder of authorities: the hash of the subject, as `X509_NAME_hash(3)` has
+    /// it, which OpenSSL looks for there.
+    pub fn file_name() -> String {
+        let attribute = der(0x30, &[&[6, 3, 0x55, 4, 3], &der(0x0c, &[NAME.as_bytes()])[..]]);
+        let canonical = der(0x31, &[&attribute]);
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &canonical);
+        let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+        format!("{:08x}.0", u32::from_le_bytes(first))
     }
 
     /// The authority that a network needs: for every host that a secret is for or a rule about HTTPS names. `None` where
@@ -182,6 +196,12 @@ fn constraints<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> Option<N
     Some(NameConstraints { permitted_subtrees: names, excluded_subtrees: excluded })
 }
 
+/// A value of DER that is shorter than 128 bytes.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    [&[tag, u8::try_from(content.len()).unwrap_or_default()], &content[..]].concat()
+}
+
 fn pem(certificate: &CertificateDer<'_>) -> String {
     let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
@@ -189,4 +209,15 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
         text.push('\n');
     }
     text + "-----END CERTIFICATE-----\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_named_as_openssl_wants() {
+        // `openssl x509 -hash` of such a certificate.
+        assert_eq!(Authority::file_name(), "1db2db88.0");
+    }
 }

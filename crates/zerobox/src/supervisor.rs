@@ -122,6 +122,7 @@ impl Session {
             created: changes::find(&self.policy, start),
             blocked: summary.blocked,
             failed: summary.failed,
+            secrets: summary.secrets,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,
