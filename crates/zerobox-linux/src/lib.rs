@@ -32,7 +32,8 @@ pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram}
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
 pub use plan::{
-    Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights,
+    Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
+    ResourceLimit, Rights,
 };
 pub use prepare::{Prepared, duplicate, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};

@@ -4,8 +4,9 @@ use crate::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ServerConfig;
@@ -18,9 +19,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use zerobox_policy::{Host, HostPattern, Network, Scheme};
-
-/// The authority's own name: lower case without blanks, which is its canonical form too.
-const NAME: &str = "zerobox";
 
 /// How long the authority is believed, and how long one of its certificates is.
 const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -35,6 +33,8 @@ const KEPT: usize = 256;
 /// Makes certificates for what its own constraints name.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// The common name of its subject.
+    name: String,
     /// Of all the hosts' certificates.
     key: KeyPair,
     leaves: Mutex<HashMap<Host, Leaf>>,
@@ -60,24 +60,25 @@ impl Authority {
     /// When the system has no random bytes.
     pub fn new<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> io::Result<(Self, String)> {
         let key = generate()?;
-        let mut params = params(NAME, VALID)?;
+        let mut params = params("zerobox", VALID)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.name_constraints = constraints(hosts);
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
         let pem = pem(certificate.der());
-        let authority = Self { issuer: Issuer::new(params, key), key: generate()?, leaves: Mutex::default() };
+        let name = match params.distinguished_name.get(&DnType::CommonName) {
+            Some(DnValue::Utf8String(name)) => name.clone(),
+            _ => String::new(),
+        };
+        let authority =
+            Self { issuer: Issuer::new(params, key), name, key: generate()?, leaves: Mutex::default() };
         Ok((authority, pem))
     }
 
     /// The name of its certificate's file in a folder of authorities: the hash of the subject, as `X509_NAME_hash(3)` has
     /// it, which OpenSSL looks for there.
-    pub fn file_name() -> String {
-        let attribute = der(0x30, &[&[6, 3, 0x55, 4, 3], &der(0x0c, &[NAME.as_bytes()])[..]]);
-        let canonical = der(0x31, &[&attribute]);
-        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &canonical);
-        let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-        format!("{:08x}.0", u32::from_le_bytes(first))
+    pub fn file_name(&self) -> String {
+        format!("{:08x}.0", hash_of(&self.name))
     }
 
     /// The authority that a network needs: for every host that a secret is for or a rule about HTTPS names. `None` where
@@ -196,6 +197,13 @@ fn constraints<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> Option<N
     Some(NameConstraints { permitted_subtrees: names, excluded_subtrees: excluded })
 }
 
+/// The hash of a subject of a common name alone, which is in lower case and has single blanks: its canonical form too.
+fn hash_of(name: &str) -> u32 {
+    let attribute = der(0x30, &[&[6, 3, 0x55, 4, 3], &der(0x0c, &[name.as_bytes()])[..]]);
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &der(0x31, &[&attribute]));
+    u32::from_le_bytes(hash.as_ref().first_chunk().copied().unwrap_or_default())
+}
+
 /// A value of DER that is shorter than 128 bytes.
 fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
@@ -217,7 +225,11 @@ mod tests {
 
     #[test]
     fn the_file_is_named_as_openssl_wants() {
-        // `openssl x509 -hash` of such a certificate.
-        assert_eq!(Authority::file_name(), "1db2db88.0");
+        // What `openssl x509 -hash` says of such certificates.
+        assert_eq!(hash_of("zerobox"), 0x1db2_db88);
+        assert_eq!(hash_of("zerobox 5804c623938f"), 0xd356_e6a2);
+        let (authority, _) = Authority::new([]).unwrap();
+        assert!(authority.name.starts_with("zerobox ") && authority.name.len() == 20, "{}", authority.name);
+        assert_eq!(authority.file_name(), format!("{:08x}.0", hash_of(&authority.name)));
     }
 }

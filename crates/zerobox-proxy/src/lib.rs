@@ -36,6 +36,7 @@ mod serve;
 mod sigv4;
 mod site;
 mod tls;
+mod trust_store;
 mod udp;
 mod upstream;
 mod vault;
@@ -49,6 +50,7 @@ pub use dns::Dns;
 pub use names::{GATEWAY, Lease, Names};
 pub use resolver::{ResolveError, Resolver};
 pub use serve::{Proxy, Setup, Sockets};
+pub use trust_store::trust_store;
 pub use udp::Udp;
 pub use vault::Vault;
 
