@@ -65,6 +65,7 @@ pub type Observe = Arc<dyn Fn(&Event) + Send + Sync>;
 pub mod fuzzing {
     use crate::decode::Decoder;
     use crate::first_bytes::FirstBytes;
+    use crate::framing::Framing;
     use crate::hello::HelloReader;
     use crate::http_head;
     use bytes::Bytes;
@@ -81,12 +82,18 @@ pub mod fuzzing {
         assert_eq!(split, whole);
     }
 
-    /// The bytes as what a client begins with, in parts and whole, and as a target and a host of a request.
+    /// The bytes as what a client begins with and as its requests, in parts and whole, and as a target and a host of a request.
     pub fn http_head(bytes: &[u8], part: u8) {
         let mut first = FirstBytes::default();
         let mut parts = bytes.chunks(usize::from(part).max(1));
         assert_eq!(parts.find_map(|part| first.push(part)), FirstBytes::default().push(bytes));
         assert!(bytes.starts_with(first.bytes()));
+        let framed = |part: usize| {
+            let framing = Framing::default();
+            let read: usize = bytes.chunks(part).map(|part| framing.push(part)).sum();
+            (framing.flaw(), framing.flaw().is_none().then_some(read))
+        };
+        assert_eq!(framed(usize::from(part).max(1)), framed(usize::MAX));
         let (target, host) = bytes.split_at(bytes.len() / 2);
         let (Ok(target), Ok(name)) = (Uri::try_from(target), HostName::parse("a.test")) else { return };
         let Ok(mut request) = Request::builder().uri(target).header("host", host).body(()) else { return };
