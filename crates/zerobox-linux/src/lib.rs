@@ -34,7 +34,8 @@ pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
 pub use message::{Observed, Subject};
 pub use plan::{
-    Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights,
+    Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
+    ResourceLimit, Rights,
 };
 pub use prepare::{Prepared, duplicate, fill_streams};
 pub use seccomp::{Action, Case, Condition, Entry, Options};

@@ -1,10 +1,12 @@
 //! A policy compiled for this machine: an ordered list of plain operations, printed by `--dry-run`.
 
+mod contents;
 mod fence;
 mod limits;
 mod mounts;
 mod network;
 
+pub use contents::Contents;
 pub use fence::{LandlockRule, Rights};
 pub(crate) use fence::{SOCKET_ABI, handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
@@ -60,7 +62,7 @@ impl Plan {
     pub fn compile(
         policy: &Policy,
         facts: &HostFacts,
-        files: &[(PathBuf, String)],
+        files: &[(PathBuf, Contents)],
     ) -> Result<Self, PlanError> {
         let landlock_abi =
             facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;

@@ -2,7 +2,7 @@
 
 use crate::capture;
 use crate::error::SpawnError;
-use crate::plan::{LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
+use crate::plan::{Contents, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
 use crate::seccomp;
 use crate::sys::{self, SignalSet};
 use libc::{c_char, sock_filter};
@@ -84,7 +84,7 @@ pub(crate) enum StepKind {
     Directory,
     File,
     Link { target: CString },
-    Text { text: String, own: Option<CString> },
+    Text { text: Contents, own: Option<CString> },
     Bind { source: CString, attributes: u64 },
     Cover { directory: bool },
     Scratch { mode: u32, own: Option<CString> },

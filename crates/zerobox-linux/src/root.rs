@@ -74,7 +74,7 @@ impl Builder<'_> {
             },
             StepKind::File => self.make_file(target, 0o644),
             StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root, target),
-            StepKind::Text { text, own } => self.text(target, text, own.as_deref()),
+            StepKind::Text { text, own } => self.text(target, text.as_bytes(), own.as_deref()),
             StepKind::Bind { source, attributes } => {
                 let source = open_path(CWD, source, ResolveFlags::NO_SYMLINKS)?;
                 let tree = clone_tree(source.as_fd(), c"")?;
@@ -109,11 +109,11 @@ impl Builder<'_> {
     }
 
     /// A file of our own: at `target`, or on top of the host's that is there.
-    fn text(&self, target: &CStr, text: &str, own: Option<&CStr>) -> Result<()> {
+    fn text(&self, target: &CStr, text: &[u8], own: Option<&CStr>) -> Result<()> {
         let name = own.unwrap_or(target);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.root, name, flags, Mode::from_raw_mode(0o444))?;
-        rustix::io::write(&file, text.as_bytes())?;
+        rustix::io::write(&file, text)?;
         if own.is_none() {
             return Ok(());
         }

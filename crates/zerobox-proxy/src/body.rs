@@ -1,6 +1,7 @@
 //! Bodies on their way: as they are, through filters, or our own.
 
 use crate::decode::Decoder;
+use crate::ledger::Ledger;
 use crate::replace::{Replacer, Table};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderValue;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -52,6 +54,8 @@ pub(crate) enum Content {
 pub(crate) struct Filtered {
     body: Incoming,
     decoder: Option<Decoder>,
+    /// Is told when the body is not what the decoder expects.
+    ledger: Option<Arc<Ledger>>,
     filters: Vec<Box<dyn Filter>>,
     /// Replaces in trailers.
     trailers: Option<Arc<Table>>,
@@ -77,12 +81,18 @@ impl fmt::Debug for Filtered {
 impl Filtered {
     pub(crate) fn new(body: Incoming, keeps_length: bool) -> Self {
         let (decoder, trailers, input, state) = (None, None, Bytes::new(), State::Open);
-        Self { body, decoder, filters: Vec::new(), trailers, keeps_length, input, state }
+        Self { body, decoder, ledger: None, filters: Vec::new(), trailers, keeps_length, input, state }
     }
 
     /// Decodes first.
     pub(crate) fn decoder(mut self, decoder: Decoder) -> Self {
         self.decoder = Some(decoder);
+        self
+    }
+
+    /// Tells when a body that is decoded is malformed.
+    pub(crate) fn telling(mut self, ledger: Arc<Ledger>) -> Self {
+        self.ledger = Some(ledger);
         self
     }
 
@@ -99,10 +109,18 @@ impl Filtered {
 
     /// The next decoded bytes, empty when there are none yet.
     fn decoded(&mut self) -> Result<Bytes, BodyError> {
-        match &mut self.decoder {
-            Some(decoder) => Ok(decoder.decode(&mut self.input)?),
-            None => Ok(std::mem::take(&mut self.input)),
+        let decoded = match &mut self.decoder {
+            Some(decoder) => decoder.decode(&mut self.input),
+            None => return Ok(std::mem::take(&mut self.input)),
+        };
+        self.told(decoded)
+    }
+
+    fn told(&self, decoded: io::Result<Bytes>) -> Result<Bytes, BodyError> {
+        if let (Err(_), Some(ledger)) = (&decoded, &self.ledger) {
+            ledger.malformed();
         }
+        Ok(decoded?)
     }
 
     fn flush(&mut self) -> Result<Bytes, BodyError> {
@@ -116,10 +134,8 @@ impl Filtered {
     }
 
     fn finish(&mut self) -> Result<Bytes, BodyError> {
-        let mut last = match &mut self.decoder {
-            Some(decoder) => decoder.finish()?,
-            None => Bytes::new(),
-        };
+        let rest = self.decoder.as_mut().map_or(Ok(Bytes::new()), Decoder::finish);
+        let mut last = self.told(rest)?;
         let mut end = Vec::new();
         for filter in &mut self.filters {
             end.clear();

@@ -4,9 +4,11 @@ use crate::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
 };
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -31,6 +33,8 @@ const KEPT: usize = 256;
 /// Makes certificates for what its own constraints name.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// The common name of its subject.
+    name: String,
     /// Of all the hosts' certificates.
     key: KeyPair,
     leaves: Mutex<HashMap<Host, Leaf>>,
@@ -62,8 +66,19 @@ impl Authority {
         params.name_constraints = constraints(hosts);
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
         let pem = pem(certificate.der());
-        let authority = Self { issuer: Issuer::new(params, key), key: generate()?, leaves: Mutex::default() };
+        let name = match params.distinguished_name.get(&DnType::CommonName) {
+            Some(DnValue::Utf8String(name)) => name.clone(),
+            _ => String::new(),
+        };
+        let authority =
+            Self { issuer: Issuer::new(params, key), name, key: generate()?, leaves: Mutex::default() };
         Ok((authority, pem))
+    }
+
+    /// The name of its certificate's file in a folder of authorities: the hash of the subject, as `X509_NAME_hash(3)` has
+    /// it, which OpenSSL looks for there.
+    pub fn file_name(&self) -> String {
+        format!("{:08x}.0", hash_of(&self.name))
     }
 
     /// The authority that a network needs: for every host that a secret is for or a rule about HTTPS names. `None` where
@@ -182,6 +197,19 @@ fn constraints<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>) -> Option<N
     Some(NameConstraints { permitted_subtrees: names, excluded_subtrees: excluded })
 }
 
+/// The hash of a subject of a common name alone, which is in lower case and has single blanks: its canonical form too.
+fn hash_of(name: &str) -> u32 {
+    let attribute = der(0x30, &[&[6, 3, 0x55, 4, 3], &der(0x0c, &[name.as_bytes()])[..]]);
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &der(0x31, &[&attribute]));
+    u32::from_le_bytes(hash.as_ref().first_chunk().copied().unwrap_or_default())
+}
+
+/// A value of DER that is shorter than 128 bytes.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    [&[tag, u8::try_from(content.len()).unwrap_or_default()], &content[..]].concat()
+}
+
 fn pem(certificate: &CertificateDer<'_>) -> String {
     let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
@@ -189,4 +217,19 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
         text.push('\n');
     }
     text + "-----END CERTIFICATE-----\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_named_as_openssl_wants() {
+        // What `openssl x509 -hash` says of such certificates.
+        assert_eq!(hash_of("zerobox"), 0x1db2_db88);
+        assert_eq!(hash_of("zerobox 5804c623938f"), 0xd356_e6a2);
+        let (authority, _) = Authority::new([]).unwrap();
+        assert!(authority.name.starts_with("zerobox ") && authority.name.len() == 20, "{}", authority.name);
+        assert_eq!(authority.file_name(), format!("{:08x}.0", hash_of(&authority.name)));
+    }
 }

@@ -6,7 +6,9 @@ use crate::host_proxy::HostProxies;
 use crate::http;
 use crate::inside::Inside;
 use crate::intercept;
+use crate::link::Link;
 use crate::names::{GATEWAY, GATEWAY_6, Lease, Names, is_virtual};
+use crate::pool::Pool;
 use crate::refusal;
 use crate::relay::{Relay, reset};
 use crate::resolver::{Resolver, is_own};
@@ -41,6 +43,10 @@ const FIRST_BYTES: Duration = Duration::from_secs(30);
 /// How long a word without an end of its line is held, which may be the beginning of a request.
 const WORD: Duration = Duration::from_secs(1);
 
+/// How long a client may take to begin for which a connection waits, and how much of what it says is looked at.
+const AT_ONCE: Duration = Duration::from_millis(50);
+const HELLO: usize = 8 * 1024;
+
 /// How long it is believed whether an address is this machine's own.
 const OWN: Duration = Duration::from_secs(2);
 
@@ -69,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) authority: Option<Authority>,
     /// Believes certificates of servers.
     pub(crate) upstream: tls::Upstream,
+    /// Connections to servers that are looked into.
+    pub(crate) pool: Pool,
     /// How many more connections of HTTP there may be, which keep more than others do.
     pub(crate) requests: Semaphore,
     own: Mutex<HashMap<IpAddr, (Instant, bool)>>,
@@ -99,6 +107,7 @@ impl Shared {
             vault,
             authority,
             upstream: tls::Upstream::new(upstream_ca),
+            pool: Pool::default(),
             requests: Semaphore::new(http::CONNECTIONS),
             own: Mutex::default(),
         }
@@ -186,6 +195,11 @@ impl Target {
         }
     }
 
+    /// Whether a hello that asks for `name` is for it.
+    fn is_asked_for(&self, name: &str) -> bool {
+        self.name().is_none_or(|own| HostName::parse(name).is_ok_and(|asked| asked == *own))
+    }
+
     /// Whether a query to port 53 is meant for a server that a rule names, and not for ours.
     fn is_named_dns(&self, network: &Network) -> bool {
         let names = |rule: &NetRule| {
@@ -211,10 +225,24 @@ pub(crate) async fn captured(shared: &Arc<Shared>, client: TcpStream, wanted: So
     if target.port == DNS && !target.is_named_dns(&shared.network) {
         return Box::pin(shared.dns.serve_tcp(client)).await;
     }
+    if shared.pool.knows(&target) && is_hello(&client, &target).await {
+        let client = Connection::new(client, Vec::new());
+        return Box::pin(intercept::serve(shared, target, client, None)).await;
+    }
     match upstream::open(shared, &target).await {
         Ok(server) => pass(shared, target, client, Vec::new(), server).await,
         Err(Refusal::Denied(denial)) => Box::pin(refusal::explain(client, &target, &denial)).await,
         Err(Refusal::Failed(_)) => reset(&client),
+    }
+}
+
+/// Whether a client begins with a hello of TLS for the target, at once.
+async fn is_hello(client: &TcpStream, target: &Target) -> bool {
+    let mut bytes = vec![0; HELLO];
+    let Ok(Ok(length)) = timeout(AT_ONCE, client.peek(&mut bytes)).await else { return false };
+    match FirstBytes::default().push(bytes.get(..length).unwrap_or_default()) {
+        Some(Opening::Tls(asked)) => asked.is_none_or(|asked| target.is_asked_for(&asked)),
+        _ => false,
     }
 }
 
@@ -244,26 +272,26 @@ pub(crate) async fn pass(
     };
     let fits = match &opening {
         Opening::Raw | Opening::Tls(None) => true,
-        Opening::Tls(Some(asked)) => {
-            target.name().is_none_or(|name| HostName::parse(asked).is_ok_and(|asked| asked == *name))
-        }
+        Opening::Tls(Some(asked)) => target.is_asked_for(asked),
         _ => target.name().is_none() && !is_inspected,
     };
     match opening {
         kind @ (Opening::Http1 | Opening::Http2) => {
             let Some((client, server_stream)) = relay.into_sockets() else { return };
             let client = Wire::Tcp(Connection::new(client, gate.into_bytes()));
-            let server_wire = Wire::Tcp(Connection::new(server_stream, Vec::new()));
+            let wire = Wire::Tcp(Connection::new(server_stream, Vec::new()));
             let site = Site::new(shared, Arc::new(target), Scheme::Http);
             let is_h2 = kind == Opening::Http2;
-            Box::pin(http::serve(site, client, server_wire, server.absolute, is_h2)).await;
+            let Ok(link) = Link::new(wire, is_h2).await else { return };
+            Box::pin(http::serve(site, client, link, server.absolute, is_h2)).await;
         }
         // A proxy that takes requests only is no way for anything else.
         _ if server.absolute.is_some() => relay.reset(),
         Opening::Tls(_) if fits && is_inspected => {
             let Some((client, server)) = relay.into_sockets() else { return };
             let client = Connection::new(client, gate.into_bytes());
-            Box::pin(intercept::serve(shared, target, client, Connection::new(server, Vec::new()))).await;
+            let server = Connection::new(server, Vec::new());
+            Box::pin(intercept::serve(shared, target, client, Some(server))).await;
         }
         Opening::Raw if shared.network.http.concerns(&target.host, target.port) => {
             let why = "a rule is about its requests, and this is no HTTP";

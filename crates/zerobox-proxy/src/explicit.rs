@@ -3,14 +3,16 @@
 
 use crate::body::Content;
 use crate::connection::{Shared, Target, denied, pass};
+use crate::framing::Framing;
 use crate::host_proxy::authority_of;
 use crate::http::{self, Answer, Origin, Upgrade, lock, text};
 use crate::http_head;
+use crate::link::Link;
 use crate::refusal;
 use crate::relay::reset;
 use crate::site::Site;
 use crate::upstream::{self, Failure, Refusal, Server};
-use crate::wire::{Connection, Wire};
+use crate::wire::{Connection, Strict, Wire};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderName, PROXY_AUTHORIZATION};
@@ -121,14 +123,31 @@ struct Client<'a> {
 async fn requests(shared: &Arc<Shared>, client: Connection) {
     let state =
         Client { shared, origin: Mutex::default(), upgrade: Mutex::default(), tunnel: Mutex::default() };
-    let service = service_fn(async |request: Request<Incoming>| match request.method() == Method::CONNECT {
-        true => Ok(state.connect(request).await),
-        false => state.request(request).await,
+    let framing = Framing::default();
+    let service = service_fn(async |request: Request<Incoming>| {
+        let (method, authority) = (request.method().clone(), request.uri().authority().cloned());
+        let refuse = |flaw: &str| {
+            let asked = authority.as_ref().and_then(|text| authority_of(text.as_str(), 80));
+            match asked.and_then(|(host, port)| Target::new(shared, host, port)) {
+                Some(target) => {
+                    Site::new(shared, Arc::new(target), Scheme::Http).malformed(method.to_string(), flaw)
+                }
+                None => http::malformed(flaw),
+            }
+        };
+        let answer = async {
+            match method == Method::CONNECT {
+                true => Ok(state.connect(request).await),
+                false => state.request(request).await,
+            }
+        };
+        http::framed(&framing, refuse, answer).await
     });
+    let client = Strict::new(Wire::Tcp(client), framing.clone());
     let Ok(slot) = shared.requests.acquire().await else { return };
     let mut builder = http::server_1();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    let _ = builder.serve_connection(TokioIo::new(Wire::Tcp(client)), service).with_upgrades().await;
+    let _ = builder.serve_connection(TokioIo::new(client), service).with_upgrades().await;
     drop(slot);
     let Client { upgrade, tunnel, .. } = state;
     let tunnel = lock(&tunnel).take();
@@ -206,8 +225,8 @@ impl Client<'_> {
             Ok(server) => server,
             Err(refusal) => return Ok(Err(refused(&target, &refusal))),
         };
-        let (origin, upstream) =
-            Origin::new(Wire::Tcp(Connection::new(server.stream, server.early)), server.absolute).await?;
+        let wire = Wire::Tcp(Connection::new(server.stream, server.early));
+        let (origin, upstream) = Origin::new(Link::new(wire, false).await?, server.absolute);
         tokio::spawn(upstream);
         let opened = (Arc::new(target), Arc::new(origin));
         *lock(&self.origin) = Some(opened.clone());

@@ -3,17 +3,18 @@
 
 use crate::body::{Content, Outgoing};
 use crate::forms::json_string;
+use crate::framing::Framing;
 use crate::http_head;
 use crate::ledger::Ledger;
+use crate::link::{Driver, Line, Link};
 use crate::relay::Relay;
 use crate::site::{Admitted, Site};
 use crate::upstream::Absolute;
-use crate::wire::Wire;
+use crate::wire::{Strict, Wire};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn;
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -40,15 +41,15 @@ pub(crate) const CONNECTIONS: usize = 4096;
 const CONNECTION_2: u32 = 32;
 
 /// The most bytes of a head, and of what is read at once.
-const HEAD: u32 = 64 * 1024;
-const BUFFER: usize = 64 * 1024;
+pub(crate) const HEAD: u32 = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 
 /// How much of a stream of HTTP/2 waits to be sent.
-const UNSENT: usize = 16 * 1024;
+pub(crate) const UNSENT: usize = 16 * 1024;
 
 /// How many bytes of a stream of HTTP/2, and of all streams of a connection, are on their way at once.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const WINDOW: u32 = 1024 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+pub(crate) const WINDOW: u32 = 1024 * 1024;
 
 /// The most streams of a connection.
 const STREAMS: u32 = 128;
@@ -59,40 +60,58 @@ pub(crate) type Answer = Response<Content>;
 /// What is left of a connection whose protocol changed: the client's side and the server's.
 pub(crate) type Upgrade = Mutex<Option<(OnUpgrade, OnUpgrade)>>;
 
-/// Serves requests to a site until either side ends.
-pub(crate) async fn serve(site: Site, client: Wire, server: Wire, absolute: Option<Absolute>, is_h2: bool) {
+/// Serves requests to a site until either side ends. What is left of the connection to the server may be for another
+/// client.
+pub(crate) async fn serve(
+    site: Site,
+    client: Wire,
+    link: Link,
+    absolute: Option<Absolute>,
+    is_h2: bool,
+) -> Option<Link> {
     let site = Arc::new(site);
     let slots = if is_h2 { CONNECTION_2 } else { 1 };
-    let Ok(_slot) = site.shared.requests.acquire_many(slots).await else { return };
+    let _slot = site.shared.requests.acquire_many(slots).await.ok()?;
     match (is_h2, absolute) {
-        (false, absolute) => serve_1(&site, client, server, absolute).await,
-        (true, None) => serve_2(Arc::clone(&site), client, server).await,
+        (false, absolute) => serve_1(&site, client, link, absolute).await,
+        (true, None) => serve_2(Arc::clone(&site), client, link).await,
         // There are no requests of HTTP/2 to a proxy that makes no tunnels.
-        (true, Some(_)) => client.reset(),
+        (true, Some(_)) => {
+            client.reset();
+            None
+        }
     }
 }
 
-async fn serve_1(site: &Site, client: Wire, server: Wire, absolute: Option<Absolute>) {
-    let Ok((origin, upstream)) = Origin::new(server, absolute).await else { return };
+async fn serve_1(site: &Site, client: Wire, link: Link, absolute: Option<Absolute>) -> Option<Link> {
+    let (origin, mut upstream) = Origin::new(link, absolute);
     let upgrade = Upgrade::default();
-    let service =
-        service_fn(async |request: Request<Incoming>| origin.forward(request, site, &upgrade).await);
+    let mut server_ended = false;
+    let framing = Framing::default();
+    let client = Strict::new(client, framing.clone());
+    let service = service_fn(async |request: Request<Incoming>| {
+        let method = request.method().to_string();
+        let refuse = |flaw: &str| site.malformed(method.clone(), flaw);
+        framed(&framing, refuse, origin.forward(request, site, &upgrade)).await
+    });
     {
-        let mut upstream = pin!(upstream);
         let mut downstream = pin!(server_1().serve_connection(TokioIo::new(client), service).with_upgrades());
-        let (mut server_ended, mut told) = (false, false);
+        let mut told = false;
         // One task for both: what the client's side hands over is written by the server's in the same turn.
         poll_fn(|context| {
             loop {
                 if let Poll::Ready(_ended) = downstream.as_mut().poll(context) {
                     return Poll::Ready(());
                 }
+                if let Some(renewed) = origin.line.take_renewed() {
+                    (upstream, server_ended) = (renewed, false);
+                }
                 if !server_ended && upstream.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
                 }
                 server_ended = true;
                 // A changed protocol is an end as well, but not of the connection.
-                if told || origin.is_changing.load(Ordering::Relaxed) {
+                if told || origin.is_changing.load(Ordering::Relaxed) || origin.line.is_left() {
                     return Poll::Pending;
                 }
                 told = true;
@@ -100,12 +119,36 @@ async fn serve_1(site: &Site, client: Wire, server: Wire, absolute: Option<Absol
             }
         })
         .await;
-        let is_upgraded = lock(&upgrade).is_some();
-        if is_upgraded && !server_ended {
-            let _ = upstream.await;
-        }
+    }
+    if lock(&upgrade).is_none() {
+        let is_changing = origin.is_changing.into_inner();
+        return if server_ended || is_changing { None } else { origin.line.into_link(upstream) };
+    }
+    if !server_ended {
+        let _ = upstream.await;
     }
     relay_upgraded(upgrade).await;
+    None
+}
+
+/// The answer to a request of HTTP/1, which is passed on only if nobody could read its bytes in another way.
+pub(crate) async fn framed(
+    framing: &Framing,
+    refuse: impl Fn(&str) -> Answer,
+    answer: impl Future<Output = hyper::Result<Answer>>,
+) -> hyper::Result<Answer> {
+    if let Some(flaw) = framing.flaw() {
+        return Ok(refuse(flaw));
+    }
+    match answer.await {
+        Ok(mut answer) => {
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS && !framing.stays() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
+        Err(error) => framing.flaw().map(refuse).ok_or(error),
+    }
 }
 
 /// How a client of HTTP/1 is served.
@@ -118,7 +161,8 @@ pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
 /// Passes on what two sides of a connection say after they changed the protocol.
 pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
     let Some((client, server)) = lock(&upgrade).take() else { return };
-    let (Some((client, from_client)), Some((server, from_server))) = (wire(client).await, wire(server).await)
+    let (Some((client, from_client)), Some((server, from_server))) =
+        (wire::<Strict>(client).await, wire::<Wire>(server).await)
     else {
         return;
     };
@@ -146,37 +190,40 @@ pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
 
 /// The socket below a connection without TLS that was upgraded, and what was read from it already.
 pub(crate) async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    match wire(upgraded).await? {
+    match wire::<Strict>(upgraded).await? {
         (Wire::Tcp(connection), read) => Some((connection.into_parts().0, read)),
         (Wire::Tls(_), _) => None,
     }
 }
 
-async fn wire(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)> {
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<Wire>>().ok()?;
+/// What is below an upgraded side, and what was read from it already.
+async fn wire<T>(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)>
+where
+    T: AsyncRead + AsyncWrite + Into<Wire> + Unpin + Send + 'static,
+{
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<T>>().ok()?;
     let mut read = Vec::from(parts.read_buf);
-    let mut wire = parts.io.into_inner();
+    let mut wire = parts.io.into_inner().into();
     if let Wire::Tcp(connection) = &mut wire {
         read.extend_from_slice(&connection.take_first());
     }
     Some((wire, read))
 }
 
-async fn serve_2(site: Arc<Site>, client: Wire, server: Wire) {
-    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
-    builder.max_header_list_size(HEAD).max_send_buf_size(UNSENT);
-    let Ok((sender, upstream)) = builder.handshake(TokioIo::new(server)).await else { return };
+async fn serve_2(site: Arc<Site>, client: Wire, link: Link) -> Option<Link> {
+    let (line, mut upstream) = link.into_parts();
+    let line = Arc::new(line);
+    let sending = Arc::clone(&line);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (site, mut sender) = (Arc::clone(&site), sender.clone());
+        let (site, line) = (Arc::clone(&site), Arc::clone(&sending));
         async move {
             let Admitted { request, ledger } = match site.admit(request).await {
                 Ok(admitted) => admitted,
                 Err(answer) => return Ok(answer),
             };
-            let answer = sender.send_request(request.map(|content| Outgoing { content, held: None }));
-            match answer.await {
-                Ok(answer) => Ok(site.answer(ledger.as_deref(), answer)),
+            match line.send(request.map(|content| Outgoing { content, held: None })).await {
+                Ok(Ok(answer)) => Ok(site.answer(ledger.as_deref(), answer)),
+                Ok(Err(answer)) => Ok(answer),
                 Err(error) => failed(ledger.as_deref(), error),
             }
         }
@@ -188,22 +235,34 @@ async fn serve_2(site: Arc<Site>, client: Wire, server: Wire) {
         .max_send_buf_size(UNSENT)
         .max_concurrent_streams(STREAMS)
         .auto_date_header(false);
-    let mut upstream = pin!(upstream);
-    let mut downstream = pin!(builder.serve_connection(TokioIo::new(client), service));
-    let mut server_ended = false;
-    poll_fn(|context| {
-        if !server_ended && upstream.as_mut().poll(context).is_ready() {
-            server_ended = true;
-            downstream.as_mut().graceful_shutdown();
-        }
-        downstream.as_mut().poll(context).map(|_ended| ())
-    })
-    .await;
+    let (mut server_ended, mut told) = (false, false);
+    {
+        let mut downstream = pin!(builder.serve_connection(TokioIo::new(client), service));
+        poll_fn(|context| {
+            if let Some(renewed) = line.take_renewed() {
+                let old = std::mem::replace(&mut upstream, renewed);
+                if !server_ended {
+                    // Requests of before may still be answered.
+                    tokio::spawn(old);
+                }
+                server_ended = false;
+            }
+            server_ended = server_ended || upstream.as_mut().poll(context).is_ready();
+            if server_ended && !told && !line.is_left() {
+                told = true;
+                downstream.as_mut().graceful_shutdown();
+            }
+            downstream.as_mut().poll(context).map(|_ended| ())
+        })
+        .await;
+    }
+    let line = Arc::into_inner(line).filter(|_| !server_ended)?;
+    line.into_link(upstream)
 }
 
 /// The connection to a server of HTTP/1.
 pub(crate) struct Origin {
-    sender: Mutex<conn::http1::SendRequest<Outgoing>>,
+    line: Line,
     absolute: Option<Absolute>,
     /// A request asked for another protocol, and was not answered yet.
     is_changing: AtomicBool,
@@ -211,22 +270,14 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// The origin, and what moves its bytes while it is polled.
-    pub(crate) async fn new(
-        server: Wire,
-        absolute: Option<Absolute>,
-    ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<()>> + Send)> {
-        let mut builder = conn::http1::Builder::new();
-        let (sender, connection) =
-            builder.preserve_header_case(true).max_buf_size(BUFFER).handshake(TokioIo::new(server)).await?;
-        Ok((
-            Self { sender: Mutex::new(sender), absolute, is_changing: AtomicBool::new(false) },
-            connection.with_upgrades(),
-        ))
+    pub(crate) fn new(link: Link, absolute: Option<Absolute>) -> (Self, Driver) {
+        let (line, driver) = link.into_parts();
+        (Self { line, absolute, is_changing: AtomicBool::new(false) }, driver)
     }
 
     /// Whether the server has ended the connection.
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.sender).is_closed()
+        self.line.is_closed()
     }
 
     /// Passes a request on if the site admits it. An error ends the client's connection as the server ended ours.
@@ -251,14 +302,13 @@ impl Origin {
         } else {
             http_head::make_relative(&mut request);
         }
-        poll_fn(|context| lock(&self.sender).poll_ready(context)).await?;
-        let answer = lock(&self.sender).send_request(request.map(|content| Outgoing { content, held }));
-        let mut answer = match answer.await {
+        let mut answer = match self.line.send(request.map(|content| Outgoing { content, held })).await {
             Err(error) if error.is_parse() => {
                 return Ok(text(StatusCode::BAD_GATEWAY, "the server's answer is no HTTP"));
             }
             Err(error) => return failed(ledger.as_deref(), error),
-            Ok(answer) => answer,
+            Ok(Err(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => answer,
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.is_changing.store(false, Ordering::Relaxed);
@@ -275,11 +325,14 @@ impl Origin {
     }
 }
 
-/// What became of a request that was not answered: refused while its body was sent, or the server ended.
+/// What became of a request that was not answered: refused while its body was sent, not decoded, or the server ended.
 fn failed(ledger: Option<&Ledger>, error: hyper::Error) -> hyper::Result<Answer> {
-    match ledger.and_then(Ledger::refusal) {
-        Some(reason) => Ok(text(StatusCode::FORBIDDEN, &format!("blocked request: {reason}"))),
-        None => Err(error),
+    if let Some(reason) = ledger.and_then(Ledger::refusal) {
+        return Ok(text(StatusCode::FORBIDDEN, &format!("blocked request: {reason}")));
+    }
+    match ledger.is_some_and(Ledger::is_malformed) {
+        true => Ok(text(StatusCode::BAD_REQUEST, "the body is not coded as its head says")),
+        false => Err(error),
     }
 }
 
@@ -287,6 +340,13 @@ fn failed(ledger: Option<&Ledger>, error: hyper::Error) -> hyper::Result<Answer>
 pub(crate) fn text(status: StatusCode, text: &str) -> Answer {
     let prefix = if text.starts_with("zerobox: ") { "" } else { "zerobox: " };
     own(status, "text/plain; charset=utf-8", format!("{prefix}{}\n", text.trim_end()))
+}
+
+/// The answer to a request that another program could read as another, or as two; it is the last.
+pub(crate) fn malformed(flaw: &str) -> Answer {
+    let mut answer = text(StatusCode::BAD_REQUEST, flaw);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// An answer of ours for programs.

@@ -9,6 +9,7 @@ use hyper::Uri;
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
+use std::fmt;
 use std::sync::Arc;
 use zerobox_policy::Places;
 use zeroize::Zeroizing;
@@ -36,34 +37,65 @@ pub(crate) struct Unfit {
     pub(crate) index: usize,
 }
 
+/// What was put into a head.
+#[derive(Debug, Default)]
+pub(crate) struct Put {
+    /// Each secret once.
+    pub(crate) secrets: Vec<usize>,
+    pub(crate) credentials: Vec<Credential>,
+}
+
+/// What follows `Basic`: as it is sent, and as the client wrote it.
+pub(crate) struct Credential {
+    /// Whose value is in it.
+    pub(crate) index: usize,
+    pub(crate) sent: Zeroizing<Vec<u8>>,
+    pub(crate) written: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyKind {
     Json,
     Form,
     Text,
+    /// Parts of any type, each as it is (RFC 7578).
+    Multipart,
 }
 
 /// Puts secrets into a head, and tells which.
-pub(crate) fn into_head(parts: &mut Parts, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
-    let mut used = into_uri(&mut parts.uri, secrets)?;
-    for index in into_headers(&mut parts.headers, secrets)? {
-        mark(&mut used, index);
+pub(crate) fn into_head(parts: &mut Parts, secrets: &[Given<'_>]) -> Result<Put, Unfit> {
+    let mut put = into_headers(&mut parts.headers, secrets)?;
+    for index in into_uri(&mut parts.uri, secrets)? {
+        mark(&mut put.secrets, index);
     }
-    Ok(used)
+    Ok(put)
 }
 
-fn into_headers(headers: &mut HeaderMap, secrets: &[Given<'_>]) -> Result<Vec<usize>, Unfit> {
-    let mut used = Vec::new();
+fn into_headers(headers: &mut HeaderMap, secrets: &[Given<'_>]) -> Result<Put, Unfit> {
+    let mut put = Put::default();
     for (name, field) in headers.iter_mut().filter(|(name, _)| *name != HOST) {
+        let written = credential(field.as_bytes()).filter(|_| is_authorization(name)).map(<[u8]>::to_vec);
+        let mut last = None;
         for secret in secrets {
             let Some(replaced) = in_field(name, field.as_bytes(), secret) else { continue };
             *field = HeaderValue::from_bytes(&replaced).map_err(|_| Unfit { index: secret.index })?;
             field.set_sensitive(true);
-            mark(&mut used, secret.index);
+            mark(&mut put.secrets, secret.index);
+            last = Some(secret.index);
+        }
+        if let (Some(index), Some(written), Some(sent)) = (last, written, credential(field.as_bytes())) {
+            let (sent, written) = (Zeroizing::new(sent.to_vec()), Zeroizing::new(written));
+            put.credentials.push(Credential { index, sent, written });
         }
     }
-    Ok(used)
+    Ok(put)
 }
 
 /// Into the path and the query.
@@ -103,7 +135,7 @@ pub(crate) fn body_table(kind: BodyKind, secrets: &[Given<'_>]) -> Option<Arc<Ta
         replacement: Zeroizing::new(match kind {
             BodyKind::Json => forms::json_string(secret.value),
             BodyKind::Form => forms::percent_encoded(secret.value),
-            BodyKind::Text => secret.value.to_vec(),
+            BodyKind::Text | BodyKind::Multipart => secret.value.to_vec(),
         }),
         owner: secret.index,
     };
@@ -117,6 +149,7 @@ impl BodyKind {
         match essence.as_str() {
             "application/json" | "application/x-ndjson" | "application/jsonl" => Some(Self::Json),
             "application/x-www-form-urlencoded" => Some(Self::Form),
+            "multipart/form-data" => Some(Self::Multipart),
             "application/xml" | "application/graphql" | "application/x-yaml" | "application/yaml" => {
                 Some(Self::Text)
             }
@@ -129,7 +162,7 @@ impl BodyKind {
 
 fn in_field(name: &HeaderName, field: &[u8], secret: &Given<'_>) -> Option<Zeroizing<Vec<u8>>> {
     if secret.places.basic
-        && (name == AUTHORIZATION || name == PROXY_AUTHORIZATION)
+        && is_authorization(name)
         && let Some(replaced) = in_basic(field, secret)
     {
         return Some(replaced);
@@ -143,11 +176,20 @@ fn in_field(name: &HeaderName, field: &[u8], secret: &Given<'_>) -> Option<Zeroi
     }
 }
 
-/// In the user or the password of credentials (RFC 7617).
+fn is_authorization(name: &HeaderName) -> bool {
+    name == AUTHORIZATION || name == PROXY_AUTHORIZATION
+}
+
+/// What follows `Basic ` (RFC 7617).
+fn credential(field: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = field.split_at_checked(5)?;
+    scheme.eq_ignore_ascii_case(b"basic").then(|| rest.strip_prefix(b" ").map(<[u8]>::trim_ascii))?
+}
+
+/// In the user or the password of credentials.
 fn in_basic(field: &[u8], secret: &Given<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    let (scheme, rest) =
-        field.split_at_checked(5).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic"))?;
-    let coded = rest.strip_prefix(b" ")?.trim_ascii();
+    let coded = credential(field)?;
+    let scheme = field.get(..5)?;
     let plain = Zeroizing::new(BASE64.decode(coded).ok()?);
     let replaced = replace(&plain, secret.placeholder, secret.value)?;
     let mut whole = Zeroizing::new(scheme.to_vec());
@@ -239,7 +281,7 @@ mod tests {
         let secret = Given { places: none, ..given("real") };
         let mut headers = HeaderMap::new();
         headers.insert("authorization", PLACEHOLDER.parse().unwrap());
-        assert_eq!(into_headers(&mut headers, &[secret]), Ok(vec![]));
+        assert_eq!(into_headers(&mut headers, &[secret]).map(|put| put.secrets), Ok(vec![]));
         let mut uri = Uri::try_from(format!("/{PLACEHOLDER}?{PLACEHOLDER}")).unwrap();
         assert_eq!(
             into_uri(&mut uri, &[Given { places: Places { path: true, ..none }, ..secret }]),

@@ -1,10 +1,13 @@
 //! TLS that is looked into: the server is spoken to first, as itself, and what it agreed on is what the client gets.
 
-use crate::connection::{Shared, Target};
+use crate::connection::{Shared, Target, allowed_by};
 use crate::http;
+use crate::link::Link;
+use crate::pool::{Kept, Key};
 use crate::refusal;
 use crate::site::Site;
 use crate::tls::{self, H2, HTTP_1};
+use crate::upstream;
 use crate::wire::{Connection, Wire};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
@@ -12,14 +15,19 @@ use rustls::server::Acceptor;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector, TlsStream};
-use zerobox_policy::{Event, Host, Scheme};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector};
+use zerobox_policy::{Event, Host, NetVerdict, Scheme};
 
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Serves a client that begins with TLS, whose server is connected.
-pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connection, server: Connection) {
+/// Serves a client that begins with TLS, whose server is connected, or for whom a connection may wait.
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    target: Target,
+    client: Connection,
+    server: Option<Connection>,
+) {
     let Ok(Ok(hello)) = timeout(PATIENCE, LazyConfigAcceptor::new(Acceptor::default(), client)).await else {
         return;
     };
@@ -31,11 +39,12 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
         let why = "the client speaks no HTTP, and this host is looked into";
         return refuse(shared, &target, hello, why, AlertDescription::NoApplicationProtocol).await;
     }
-    let server = match connect(shared, &target, server, protocols).await {
-        Ok(server) => server,
+    let key = Key { host: target.host.clone(), port: target.port, offered: protocols };
+    let target = Arc::new(target);
+    let (link, protocol) = match open(shared, &target, server, &key).await {
+        Ok(opened) => opened,
         Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
     };
-    let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     let config =
         shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
     let config = match config {
@@ -60,9 +69,79 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
         Err(_) => return,
     };
     let is_h2 = protocol.as_deref() == Some(H2);
-    let site = Site::new(shared, Arc::new(target), Scheme::Https);
-    let wire = |stream: TlsStream<Connection>| Wire::Tls(Box::new(stream));
-    Box::pin(http::serve(site, wire(client.into()), wire(server.into()), None, is_h2)).await;
+    let site = Site::new(shared, Arc::clone(&target), Scheme::Https);
+    let left = Box::pin(http::serve(site, Wire::Tls(Box::new(client.into())), link, None, is_h2)).await;
+    // Which server a name of the loopback means may change.
+    if let Some(link) = left.filter(|_| !target.is_loopback()) {
+        shared.pool.put(key, link, protocol).await;
+    }
+}
+
+type Opened = (Link, Option<Vec<u8>>);
+type Failure = (String, AlertDescription);
+
+/// The connection that requests are made on, and what the server chose to speak.
+async fn open(
+    shared: &Arc<Shared>,
+    target: &Arc<Target>,
+    server: Option<Connection>,
+    key: &Key,
+) -> Result<Opened, Failure> {
+    let again =
+        Again { shared: Arc::clone(shared), target: Arc::clone(target), key: key.clone(), protocol: None };
+    let Some(server) = server else {
+        let Some(Kept { link, protocol, .. }) = shared.pool.take(key).await else {
+            return again.open().await;
+        };
+        let NetVerdict::Allowed(allowed) = shared.network.decide(&target.connect()) else {
+            return again.open().await;
+        };
+        shared.tell_connect(target, None, allowed_by(allowed.rule));
+        return Ok((link.left(Again { protocol: protocol.clone(), ..again }), protocol));
+    };
+    link(shared, target, server, key.offered.clone()).await
+}
+
+/// What makes another connection in the place of one that was left.
+pub(crate) struct Again {
+    shared: Arc<Shared>,
+    target: Arc<Target>,
+    key: Key,
+    protocol: Option<Vec<u8>>,
+}
+
+impl Again {
+    /// A new connection that speaks the same as the one before.
+    pub(crate) async fn link(&self) -> Result<Link, String> {
+        let (link, protocol) = self.open().await.map_err(|(why, _)| why)?;
+        match protocol == self.protocol {
+            true => Ok(link),
+            false => Err(format!("{} speaks another protocol now", self.target.connect())),
+        }
+    }
+
+    async fn open(&self) -> Result<Opened, Failure> {
+        let opened = Box::pin(upstream::open(&self.shared, &self.target)).await;
+        // Why not has been told.
+        let why =
+            || (format!("{} cannot be reached", self.target.connect()), AlertDescription::InternalError);
+        let server = opened.map_err(|_| why())?;
+        let server = Connection::new(server.stream, server.early);
+        link(&self.shared, &self.target, server, self.key.offered.clone()).await
+    }
+}
+
+async fn link(
+    shared: &Shared,
+    target: &Target,
+    server: Connection,
+    offered: Vec<Vec<u8>>,
+) -> Result<Opened, Failure> {
+    let server = connect(shared, target, server, offered).await?;
+    let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    let wire = Wire::Tls(Box::new(server.into()));
+    let link = Link::new(wire, protocol.as_deref() == Some(H2)).await;
+    Ok((link.map_err(|error| (error.to_string(), AlertDescription::InternalError))?, protocol))
 }
 
 type Server = tokio_rustls::client::TlsStream<Connection>;
@@ -73,7 +152,7 @@ async fn connect(
     target: &Target,
     server: Connection,
     protocols: Vec<Vec<u8>>,
-) -> Result<Server, (String, AlertDescription)> {
+) -> Result<Server, Failure> {
     let own = |why: String| (why, AlertDescription::InternalError);
     let config = shared.upstream.config(protocols).await.map_err(own)?;
     let name = match &target.host {

@@ -7,6 +7,7 @@ use crate::replace::Replacer;
 use crate::vault::Exceeded;
 use bytes::Bytes;
 use hyper::http::request::Parts;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use zerobox_policy::{Decision, Event, SecretLimit};
 
@@ -20,6 +21,7 @@ pub(crate) struct Ledger {
     uses: Mutex<Uses>,
     /// Why the body was not sent to its end.
     refusal: Mutex<Option<String>>,
+    is_malformed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl Ledger {
             path: parts.uri.path().to_owned(),
             uses: Mutex::default(),
             refusal: Mutex::default(),
+            is_malformed: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +90,16 @@ impl Ledger {
     /// Why the request was ended while its body was sent, if it was.
     pub(crate) fn refusal(&self) -> Option<String> {
         lock(&self.refusal).clone()
+    }
+
+    /// The body is not coded as its head says.
+    pub(crate) fn malformed(&self) {
+        self.is_malformed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the body turned out not to be coded as its head says.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.is_malformed.load(Ordering::Relaxed)
     }
 
     fn name(&self, index: usize) -> String {

@@ -13,6 +13,7 @@ mod dns;
 mod explicit;
 mod first_bytes;
 mod forms;
+mod framing;
 mod hello;
 mod host_proxy;
 mod http;
@@ -22,7 +23,9 @@ mod inside;
 mod intercept;
 mod leak;
 mod ledger;
+mod link;
 mod names;
+mod pool;
 mod refusal;
 mod relay;
 mod replace;
@@ -33,6 +36,7 @@ mod serve;
 mod sigv4;
 mod site;
 mod tls;
+mod trust_store;
 mod udp;
 mod upstream;
 mod vault;
@@ -46,6 +50,7 @@ pub use dns::Dns;
 pub use names::{GATEWAY, Lease, Names};
 pub use resolver::{ResolveError, Resolver};
 pub use serve::{Proxy, Setup, Sockets};
+pub use trust_store::trust_store;
 pub use udp::Udp;
 pub use vault::Vault;
 
@@ -60,6 +65,7 @@ pub type Observe = Arc<dyn Fn(&Event) + Send + Sync>;
 pub mod fuzzing {
     use crate::decode::Decoder;
     use crate::first_bytes::FirstBytes;
+    use crate::framing::Framing;
     use crate::hello::HelloReader;
     use crate::http_head;
     use bytes::Bytes;
@@ -76,12 +82,18 @@ pub mod fuzzing {
         assert_eq!(split, whole);
     }
 
-    /// The bytes as what a client begins with, in parts and whole, and as a target and a host of a request.
+    /// The bytes as what a client begins with and as its requests, in parts and whole, and as a target and a host of a request.
     pub fn http_head(bytes: &[u8], part: u8) {
         let mut first = FirstBytes::default();
         let mut parts = bytes.chunks(usize::from(part).max(1));
         assert_eq!(parts.find_map(|part| first.push(part)), FirstBytes::default().push(bytes));
         assert!(bytes.starts_with(first.bytes()));
+        let framed = |part: usize| {
+            let framing = Framing::default();
+            let read: usize = bytes.chunks(part).map(|part| framing.push(part)).sum();
+            (framing.flaw(), framing.flaw().is_none().then_some(read))
+        };
+        assert_eq!(framed(usize::from(part).max(1)), framed(usize::MAX));
         let (target, host) = bytes.split_at(bytes.len() / 2);
         let (Ok(target), Ok(name)) = (Uri::try_from(target), HostName::parse("a.test")) else { return };
         let Ok(mut request) = Request::builder().uri(target).header("host", host).body(()) else { return };

@@ -64,8 +64,8 @@ pub(crate) fn answer(table: &Arc<Table>, answer: Response<Incoming>) -> Answer {
     Response::from_parts(parts, Content::Filtered(Box::new(filtered.trailers(Arc::clone(table)))))
 }
 
-/// What an answer is coded as, if it is.
-fn coding(headers: &HeaderMap) -> Option<String> {
+/// What a body is coded as, if it is.
+pub(crate) fn coding(headers: &HeaderMap) -> Option<String> {
     let codings: Vec<_> =
         headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?")).collect();
     let coding = codings.join(",");

@@ -3,25 +3,31 @@
 
 use crate::body::{Content, Filtered};
 use crate::connection::{Shared, Target, allowed_by, denied};
-use crate::http::{Answer, text};
+use crate::decode::Decoder;
+use crate::http::{Answer, malformed, text};
 use crate::http_head;
-use crate::inject::{self, BodyKind, Given};
+use crate::inject::{self, BodyKind, Given, Put};
 use crate::leak::{Leak, refusal};
 use crate::ledger::{Ledger, Watched};
 use crate::replace::Replacer;
-use crate::scrub;
+use crate::scrub::{self, coding};
 use crate::sigv4::{Resigned, Signed};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE,
+};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::sync::Arc;
 use zerobox_policy::{
-    Decision, Event, HttpRequest, HttpVerdict, NetVerdict, NormalPath, Scheme, Secret, UPGRADE as CHANGE,
-    WEBSOCKET,
+    Decision, Event, HttpDenial, HttpRequest, HttpVerdict, NetVerdict, NormalPath, Scheme, Secret,
+    UPGRADE as CHANGE, WEBSOCKET,
 };
+
+/// Fields in which frameworks take a method from clients that can send few.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 
 /// A body that is so small is read before it is sent where its length changes.
 const SMALL: usize = 64 * 1024;
@@ -97,6 +103,12 @@ impl Site {
         self.with_secrets(request).await
     }
 
+    /// Refuses a request that another program could read as another, or as two.
+    pub(crate) fn malformed(&self, method: String, flaw: &str) -> Answer {
+        self.tell(method, denied(flaw.to_owned()));
+        malformed(flaw)
+    }
+
     pub(crate) fn tell(&self, method: String, decision: Decision) {
         let (host, port) = (self.target.host.to_string(), self.target.port);
         self.shared.tell(&Event::Request { method, host, port, decision });
@@ -126,15 +138,31 @@ impl Site {
         let decision = match self.shared.network.http.decide(&asked) {
             HttpVerdict::Unconcerned => self.decision.clone(),
             HttpVerdict::Allowed(rule) => rule.into(),
-            HttpVerdict::Denied(denial) => {
-                let decision = Decision::from(&denial);
-                let what = format!("{} {}://{}{path}", asked.method, self.scheme, self.target.host);
-                let answer = refusal(request.headers(), StatusCode::FORBIDDEN, &what, &decision);
-                return (decision, Some(answer));
-            }
+            HttpVerdict::Denied(denial) => return self.denied(request, asked.method, &path, &denial),
         };
+        // Some servers take this method in the place of the request's.
+        for method in overriding(request.headers()) {
+            if let HttpVerdict::Denied(denial) =
+                self.shared.network.http.decide(&HttpRequest { method: &method, ..asked })
+            {
+                return self.denied(request, &method, &path, &denial);
+            }
+        }
         set_path(request.uri_mut(), path.as_str());
         (decision, None)
+    }
+
+    fn denied<B>(
+        &self,
+        request: &Request<B>,
+        method: &str,
+        path: &NormalPath,
+        denial: &HttpDenial,
+    ) -> (Decision, Option<Answer>) {
+        let decision = Decision::from(denial);
+        let what = format!("{method} {}://{}{path}", self.scheme, self.target.host);
+        let answer = refusal(request.headers(), StatusCode::FORBIDDEN, &what, &decision);
+        (decision, Some(answer))
     }
 
     /// Refuses placeholders that are not for this host, and puts values in the place of the others.
@@ -155,7 +183,11 @@ impl Site {
             given.iter().filter(|given| named.contains(&given.index)).copied().collect();
         let head = signed.is_some().then(|| parts.clone());
         let put = inject::into_head(&mut parts, &wanted);
-        let mut used = put.map_err(|unfit| self.refuse(&parts, &ledger, unfit.index, Leak::Unfit))?;
+        let Put { secrets: mut used, credentials } =
+            put.map_err(|unfit| self.refuse(&parts, &ledger, unfit.index, Leak::Unfit))?;
+        for credential in credentials {
+            self.shared.vault.learn(credential);
+        }
         if !self.bound.is_empty() {
             scrub::ask_for_readable(&mut parts.headers);
         }
@@ -217,13 +249,26 @@ impl Site {
                 false => Err(watching.stop(index, refusals(index))),
             }
         });
-        let is_coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| BodyKind::of(value.to_str().ok()?));
-        let table = kind.filter(|_| !is_coded).and_then(|kind| inject::body_table(kind, given));
-        let keeps_length = table.as_ref().is_none_or(|table| table.keeps_length());
-        let filtered = Filtered::new(body, keeps_length).filter(guard);
+        let table = kind.and_then(|kind| inject::body_table(kind, given));
+        let coding = coding(&parts.headers).filter(|_| table.is_some());
+        let mut filtered =
+            Filtered::new(body, coding.is_none() && table.as_ref().is_none_or(|table| table.keeps_length()));
+        if let Some(coding) = &coding {
+            let Some(decoder) = Decoder::new(coding) else {
+                let coding = coding.escape_default();
+                let why = format!(
+                    "the body is coded as `{coding}`, in which placeholders cannot be seen (`--secret-in`)"
+                );
+                return Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why));
+            };
+            parts.headers.remove(CONTENT_ENCODING);
+            filtered = filtered.decoder(decoder).telling(Arc::clone(ledger));
+        }
+        let filtered = filtered.filter(guard);
         let Some(table) = table else { return Ok(Content::Filtered(Box::new(filtered))) };
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let keeps_length = coding.is_none() && table.keeps_length();
         if !keeps_length {
             parts.headers.remove(CONTENT_LENGTH);
         }
@@ -237,8 +282,9 @@ impl Site {
             ledger.enter(index, limit).map_err(|_| ledger.stop(index, refusals(index)))
         });
         let filtered = Content::Filtered(Box::new(filtered.filter(inject)));
-        // Not every server takes chunks: what is small is read first, so that its length can be told.
-        if keeps_length || length.is_none_or(|length: usize| length > SMALL) {
+        // Not every server takes chunks: what is small is read first, so that its length can be told. What is coded may be
+        // small and become large.
+        if keeps_length || coding.is_some() || length.is_none_or(|length: usize| length > SMALL) {
             return Ok(filtered);
         }
         let read = filtered.collect().await;
@@ -284,7 +330,7 @@ impl Site {
             ledger.close(Some(answer.status().as_u16()));
         }
         match self.shared.vault.values().filter(|_| !self.bound.is_empty()) {
-            Some(table) => scrub::answer(table, answer),
+            Some(table) => scrub::answer(&table, answer),
             None => answer.map(Content::Whole),
         }
     }
@@ -298,6 +344,15 @@ fn method_of<B>(request: &Request<B>) -> &str {
     }
     let is_websocket = |wish: &HeaderValue| wish.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
     if wishes.all(is_websocket) { WEBSOCKET } else { CHANGE }
+}
+
+/// The methods that a request asks a server to take in the place of its own.
+fn overriding(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let values = OVERRIDES.iter().flat_map(|name| headers.get_all(*name));
+    let words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words
+        .map(|word| String::from_utf8_lossy(word.trim_ascii()).to_ascii_uppercase())
+        .filter(|word| !word.is_empty())
 }
 
 fn set_path(uri: &mut Uri, path: &str) {

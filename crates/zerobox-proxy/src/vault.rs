@@ -2,19 +2,32 @@
 
 use crate::forms::{self, forms};
 use crate::http::lock;
+use crate::inject::Credential;
 use crate::replace::{Pattern, Table};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use zerobox_policy::{SecretLimit, SecretName};
 use zeroize::Zeroizing;
 
+/// The most credentials of which the answers' forms are known.
+const CREDENTIALS: usize = 16;
+
 /// The values of a run's secrets. They are wiped when it is dropped, and nothing prints them.
 #[derive(Default)]
 pub struct Vault {
     entries: Vec<Entry>,
     placeholders: OnceLock<Option<Arc<Table>>>,
-    values: OnceLock<Option<Arc<Table>>>,
+    values: Mutex<Values>,
+}
+
+/// What is taken out of answers.
+#[derive(Default)]
+struct Values {
+    table: Option<Option<Arc<Table>>>,
+    /// What was sent with values in it, as it was sent, the last of it.
+    credentials: VecDeque<Credential>,
 }
 
 impl fmt::Debug for Vault {
@@ -77,18 +90,57 @@ impl Vault {
 
     /// Finds placeholders in any form, and changes nothing.
     pub(crate) fn placeholders(&self) -> Option<&Arc<Table>> {
-        let table = || self.table(|entry| (entry.placeholder.as_bytes(), entry.placeholder.as_bytes()));
+        let none = VecDeque::new();
+        let table =
+            || self.table(&none, |entry| (entry.placeholder.as_bytes(), entry.placeholder.as_bytes()));
         self.placeholders.get_or_init(table).as_ref()
     }
 
     /// Puts placeholders in the place of values, in any form.
-    pub(crate) fn values(&self) -> Option<&Arc<Table>> {
-        let table = || self.table(|entry| (&entry.value, entry.placeholder.as_bytes()));
-        self.values.get_or_init(table).as_ref()
+    pub(crate) fn values(&self) -> Option<Arc<Table>> {
+        let mut values = lock(&self.values);
+        let Values { table, credentials } = &mut *values;
+        let make = || self.table(credentials, |entry| (&entry.value, entry.placeholder.as_bytes()));
+        table.get_or_insert_with(make).clone()
     }
 
-    fn table<'a>(&'a self, of: impl Fn(&'a Entry) -> (&'a [u8], &'a [u8])) -> Option<Arc<Table>> {
+    /// From now on, what was sent becomes what the client wrote. In base64 a value shares its first and last characters
+    /// with its neighbours, so that its own form alone would leave those.
+    pub(crate) fn learn(&self, credential: Credential) {
+        let mut values = lock(&self.values);
+        if values
+            .credentials
+            .iter()
+            .any(|known| known.sent == credential.sent && known.written == credential.written)
+        {
+            return;
+        }
+        values.credentials.retain(|known| known.sent != credential.sent);
+        if values.credentials.len() >= CREDENTIALS {
+            values.credentials.pop_front();
+        }
+        values.credentials.push_back(credential);
+        values.table = None;
+    }
+
+    fn table<'a>(
+        &'a self,
+        credentials: &VecDeque<Credential>,
+        of: impl Fn(&'a Entry) -> (&'a [u8], &'a [u8]),
+    ) -> Option<Arc<Table>> {
         let mut patterns: Vec<Pattern> = Vec::new();
+        for Credential { index, sent, written } in credentials {
+            let bare = |coded: &[u8]| {
+                let end = coded.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+                Zeroizing::new(coded.get(..end).unwrap_or_default().to_vec())
+            };
+            let forms = [(sent.clone(), written.clone()), (bare(sent), bare(written))];
+            for (bytes, replacement) in forms {
+                if patterns.iter().all(|known| known.bytes != bytes) {
+                    patterns.push(Pattern { bytes, replacement, owner: *index });
+                }
+            }
+        }
         for (owner, entry) in self.entries() {
             let (value, stand_in) = of(entry);
             for (bytes, replacement) in forms(value, stand_in) {

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::secrets::{
-    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, polled, run,
+    Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, coded, gives_away, parts, percent, polled, run,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zerobox_policy::{Effect, Event, HttpRule, Origin, Places, SecretLimit};
@@ -449,6 +449,106 @@ fn rules_decide_about_each_request() {
         });
         assert_eq!(run.heard().len(), 2);
         run.sandbox.denial("denied");
+    }
+}
+
+#[test]
+fn a_method_in_a_field_is_decided_as_well() {
+    let rule = |text: &str, effect, flag: &str| {
+        HttpRule::parse(text, effect, Origin::flag(flag, Some(text.as_ref()))).unwrap()
+    };
+    for protocol in BOTH {
+        let http = vec![rule("DELETE **", Effect::Deny, "--deny-http")];
+        let run = run(Setup { http, ..Setup::default() });
+        block_on(async {
+            let mut client = run.client(protocol).await;
+            let mut ask = async |name: &str, method: &str| {
+                let request = Request::post(uri(&run, "/echo")).header(name, method);
+                client.ask(request.body(body("")).unwrap()).await
+            };
+            for name in ["x-http-method-override", "X-Method-Override", "X-HTTP-Method"] {
+                assert_eq!(ask(name, "PUT").await.0, StatusCode::OK, "{name}");
+                for method in ["DELETE", " delete ", "PUT, Delete"] {
+                    let (status, _, text) = ask(name, method).await;
+                    assert_eq!(status, StatusCode::FORBIDDEN, "{name}: {method}");
+                    assert!(text.contains("blocked DELETE https://a.test/echo"), "{text}");
+                }
+            }
+            assert_eq!(ask("x-other", "DELETE").await.0, StatusCode::OK);
+        });
+        assert_eq!(run.heard().len(), 4);
+    }
+}
+
+#[test]
+fn bodies_that_are_coded_or_have_parts_get_the_value() {
+    let places = Places { body: true, ..Places::default() };
+    let form = |value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"k\"\r\n\r\n{value}\r\n--b--\r\n")
+    };
+    for protocol in BOTH {
+        let run = run(Setup { places, ..Setup::default() });
+        block_on(async {
+            let mut client = run.client(protocol).await;
+            let request =
+                Request::post(uri(&run, "/echo")).header("content-type", "multipart/form-data; boundary=b");
+            client.ask(request.body(body(form(PLACEHOLDER))).unwrap()).await;
+            assert_eq!(run.last().body, form(VALUE));
+            for coding in ["gzip", "deflate", "zstd"] {
+                let sent = coded(coding, format!("{{\"k\":\"{PLACEHOLDER}\"}}").as_bytes());
+                let request = Request::post(uri(&run, "/echo"))
+                    .header("content-type", "application/json")
+                    .header("content-encoding", coding);
+                let (status, _, text) = client.ask(request.body(body(sent)).unwrap()).await;
+                assert_eq!(status, StatusCode::OK);
+                assert!(!gives_away(&text, VALUE), "{text}");
+                let value = VALUE.replace('"', "\\\"");
+                assert_eq!(run.last().body, format!("{{\"k\":\"{value}\"}}"), "{coding}");
+                assert_eq!(run.last().field("content-encoding"), None);
+            }
+            let heard = run.heard().len();
+            for (coding, status) in [("compress", 415), ("gzip, gzip", 415), ("gzip", 400)] {
+                let request = Request::post(uri(&run, "/echo"))
+                    .header("content-type", "application/json")
+                    .header("content-encoding", coding);
+                let (got, _, text) = client.ask(request.body(body("this is no such thing")).unwrap()).await;
+                assert_eq!(got.as_u16(), status, "{coding}: {text}");
+                client = run.client(protocol).await;
+            }
+            assert_eq!(run.heard().len(), heard);
+        });
+    }
+    // Where the body was not asked for, and in types that are not text, it is sent as it is.
+    let sent = coded("gzip", PLACEHOLDER.as_bytes());
+    for (places, kind) in [(Places::default(), "text/plain"), (places, "application/octet-stream")] {
+        let run = run(Setup { places, ..Setup::default() });
+        block_on(async {
+            let request = Request::post(uri(&run, "/echo"))
+                .header("content-type", kind)
+                .header("content-encoding", "gzip")
+                .header("content-length", sent.len());
+            run.client("http/1.1").await.ask(request.body(body(sent.clone())).unwrap()).await;
+            assert_eq!(run.last().body, String::from_utf8_lossy(&sent));
+            assert_eq!(run.last().field("content-encoding"), Some("gzip"));
+        });
+    }
+}
+
+#[test]
+fn credentials_come_back_as_they_were_written() {
+    for (user, value) in
+        [("user", VALUE), ("me", VALUE), ("x", "other-length-9876543210"), ("", "other-length-9876543210")]
+    {
+        let run = run(Setup { value, ..Setup::default() });
+        block_on(async {
+            let written = STANDARD.encode(format!("{user}:{PLACEHOLDER}"));
+            let request =
+                Request::get(uri(&run, "/credentials")).header("authorization", format!("Basic {written}"));
+            let (_, _, text) = run.client("http/1.1").await.ask(request.body(body("")).unwrap()).await;
+            assert_eq!(text, format!("you are Basic {written}!"));
+            let sent = format!("Basic {}", STANDARD.encode(format!("{user}:{value}")));
+            assert_eq!(run.last().field("authorization"), Some(sent.as_str()));
+        });
     }
 }
 

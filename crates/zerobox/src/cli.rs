@@ -80,6 +80,9 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
         dry_run::text(&session).lines().for_each(say);
     }
     let report = session.run()?;
+    if debug {
+        report.secret_lines().iter().for_each(|line| say(line));
+    }
     if !quiet {
         report.lines().iter().for_each(|line| say(line));
     }

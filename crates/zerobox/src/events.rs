@@ -65,6 +65,17 @@ pub struct Failed {
     pub count: u64,
 }
 
+/// A secret that was sent to a host, and in how many requests. Never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretUse {
+    /// The secret's name.
+    pub name: String,
+    /// The host, with the port if that is not the one of HTTPS.
+    pub host: String,
+    /// How many requests.
+    pub count: u64,
+}
+
 /// Where the events of a run go, once it is open.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -132,6 +143,7 @@ struct Ledger {
     stream: Option<Stream>,
     blocked: Vec<Blocked>,
     failed: Vec<Failed>,
+    secrets: Vec<SecretUse>,
     index: HashMap<(String, String), usize>,
     /// Denials of things that came when there were [`MOST_BLOCKED`] others.
     others: u64,
@@ -154,6 +166,7 @@ struct Stream {
 pub(crate) struct Summary {
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) failed: Vec<Failed>,
+    pub(crate) secrets: Vec<SecretUse>,
     pub(crate) others: u64,
     pub(crate) lost: bool,
 }
@@ -172,6 +185,7 @@ impl Events {
             stream: None,
             blocked: Vec::new(),
             failed: Vec::new(),
+            secrets: Vec::new(),
             index: HashMap::new(),
             others: 0,
         }))
@@ -197,6 +211,11 @@ impl Events {
         if let Event::Failed { .. } = event {
             ledger.fail(event.to_string());
         }
+        if let Event::Secret { name, host, port, decision, .. } = event
+            && decision.allowed
+        {
+            ledger.used(name, host, *port);
+        }
         if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
             ledger.count(event, decision, 1);
         }
@@ -217,6 +236,7 @@ impl Events {
             lost: ledger.stream.take().is_some_and(Stream::finish),
             blocked: std::mem::take(&mut ledger.blocked),
             failed: std::mem::take(&mut ledger.failed),
+            secrets: std::mem::take(&mut ledger.secrets),
             others: ledger.others,
         }
     }
@@ -264,6 +284,15 @@ impl Ledger {
         }
     }
 
+    fn used(&mut self, name: &str, host: &str, port: u16) {
+        let host = if port == HTTPS { host.to_owned() } else { format!("{host}:{port}") };
+        if let Some(known) = self.secrets.iter_mut().find(|known| known.name == name && known.host == host) {
+            known.count += 1;
+        } else if self.secrets.len() < MOST_USED {
+            self.secrets.push(SecretUse { name: name.to_owned(), host, count: 1 });
+        }
+    }
+
     fn count(&mut self, event: &Event, decision: &Decision, count: u64) {
         let key = (event.to_string(), decision.reason.clone());
         if let Some(blocked) = self.index.get(&key).and_then(|at| self.blocked.get_mut(*at)) {
@@ -287,9 +316,43 @@ impl Ledger {
 /// As many different things are remembered; further ones are counted together.
 const MOST_BLOCKED: usize = 256;
 const MOST_FAILED: usize = 32;
+const MOST_USED: usize = 256;
+/// What needs not be said of a host.
+const HTTPS: u16 = 443;
 /// As many lines wait for a slow reader.
 const MOST_WAITING: usize = 8192;
 /// How long the end of a run waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// As many bytes are written; a line has some hundred.
 const MOST_WRITTEN: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_of_secrets_are_counted_by_host() {
+        let events = Events::new();
+        let used = |host: &str, port, allowed| Event::Secret {
+            name: "GH_TOKEN".to_owned(),
+            host: host.to_owned(),
+            port,
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            status: Some(200),
+            decision: Decision { allowed, reason: "a reason".to_owned(), rule: None, hint: None },
+        };
+        for event in [
+            used("api.github.com", 443, true),
+            used("github.com", 8443, true),
+            used("api.github.com", 443, true),
+            used("evil.test", 443, false),
+        ] {
+            events.observe(&event);
+        }
+        let summary = events.summary();
+        let uses: Vec<_> = summary.secrets.iter().map(|used| (used.host.as_str(), used.count)).collect();
+        assert_eq!(uses, [("api.github.com", 2), ("github.com:8443", 1)]);
+        assert_eq!(summary.blocked.len(), 1);
+    }
+}

@@ -27,7 +27,7 @@ mod supervisor;
 mod trust;
 
 pub use error::Error;
-pub use events::{Blocked, EventSink, Failed};
+pub use events::{Blocked, EventSink, Failed, SecretUse};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};

@@ -1,7 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
-use crate::events::{Blocked, Failed};
+use crate::events::{Blocked, Failed, SecretUse};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
@@ -22,6 +22,8 @@ pub struct Report {
     pub blocked: Vec<Blocked>,
     /// Connections that were allowed and did not come about.
     pub failed: Vec<Failed>,
+    /// Which secrets were sent where, and how often.
+    pub secrets: Vec<SecretUse>,
     /// How many further denials there were, of other things than those in `blocked`.
     pub otherwise_blocked: u64,
     /// Whether the stream of events is not complete.
@@ -59,6 +61,17 @@ impl Report {
             Outcome::TimedOut => 124,
             Outcome::Torn => 125,
         }
+    }
+
+    /// What was done with secrets, a line each: nothing that a user must know, as it was asked for.
+    pub fn secret_lines(&self) -> Vec<String> {
+        let line = |SecretUse { name, host, count }: &SecretUse| {
+            format!(
+                "secret `{name}`: used{} at {host}",
+                if *count == 1 { " once".to_owned() } else { format!(" {count} times") }
+            )
+        };
+        self.secrets.iter().map(line).collect()
     }
 
     /// What a user should know, a line each; nothing if nothing was withheld. A line that begins with `hint:` belongs

@@ -126,6 +126,7 @@ impl Session {
             created: changes::find(&self.policy, start),
             blocked: summary.blocked,
             failed: summary.failed,
+            secrets: summary.secrets,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,
@@ -139,7 +140,8 @@ impl Session {
     fn show(&mut self, secrets: &Secrets) -> Result<Option<Authority>, Error> {
         let Some(facts) = &self.facts else { return Ok(None) };
         let trust = Trust::new(&self.policy).map_err(Error::Authority)?;
-        let mut files = secrets.files().to_vec();
+        let shown = |(path, text): &(PathBuf, String)| (path.clone(), text.clone().into());
+        let mut files: Vec<_> = secrets.files().iter().map(shown).collect();
         if let Some(trust) = &trust {
             trust.announce(&mut self.policy.environment);
             files.extend(trust.files.iter().cloned());

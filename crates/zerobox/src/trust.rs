@@ -4,20 +4,27 @@
 //! authority that lives as long as the run and may vouch for these hosts only. Programs look for authorities in the bundle
 //! of their distribution, or where a variable says; both lead to the host's own bundle with one certificate more.
 
+mod java;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use zerobox_linux::Contents;
 use zerobox_policy::{Origin, Policy, Variable};
-use zerobox_proxy::Authority;
+use zerobox_proxy::{Authority, trust_store};
 
 /// What makes programs inside believe the certificates that the proxy shows them.
 #[derive(Debug)]
 pub(crate) struct Trust {
     pub(crate) authority: Authority,
     /// Files to show, with their contents.
-    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) files: Vec<(PathBuf, Contents)>,
     bundle: PathBuf,
     certificate: PathBuf,
+    /// The folder with the certificate alone.
+    folder: Option<PathBuf>,
+    /// The trust store for Java.
+    store: Option<PathBuf>,
 }
 
 impl Trust {
@@ -27,31 +34,47 @@ impl Trust {
     /// When the system has no random bytes.
     pub(crate) fn new(policy: &Policy) -> io::Result<Option<Self>> {
         let Some((authority, pem)) = Authority::of(&policy.network)? else { return Ok(None) };
-        let mut files: Vec<(PathBuf, String)> = Vec::new();
+        let mut files: Vec<(PathBuf, Contents)> = Vec::new();
+        let mut roots = String::new();
         for bundle in BUNDLES {
             let Ok(path) = std::fs::canonicalize(bundle) else { continue };
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             if !files.iter().any(|(known, _)| *known == path) {
-                files.push((path, format!("{text}\n{pem}")));
+                if roots.is_empty() {
+                    roots.clone_from(&text);
+                }
+                files.push((path, format!("{text}\n{pem}").into()));
             }
         }
-        let own = Path::new(OWN);
-        let bundle = files.first().map_or(own.to_owned(), |(path, _)| path.clone());
+        let bundle = files.first().map_or(PathBuf::from(OWN), |(path, _)| path.clone());
         // Where the host's `/run` is shown, nothing can be added to it.
-        let certificate = match policy.granted(Path::new("/run")) {
-            Some(_) => bundle.clone(),
-            None => {
-                files.push((own.to_owned(), pem));
-                own.to_owned()
-            }
-        };
-        Ok(Some(Self { authority, files, bundle, certificate }))
+        let mut trust =
+            Self { authority, files, certificate: bundle.clone(), bundle, folder: None, store: None };
+        if policy.granted(Path::new("/run")).is_none() {
+            trust.add_own(policy, &roots, pem);
+        }
+        Ok(Some(trust))
+    }
+
+    /// Adds files that no distribution has.
+    fn add_own(&mut self, policy: &Policy, roots: &str, pem: String) {
+        if java::is_visible(policy) {
+            let store = PathBuf::from(STORE);
+            self.files.push((store.clone(), trust_store(&format!("{roots}\n{pem}")).into()));
+            self.store = Some(store);
+        }
+        let folder = PathBuf::from(FOLDER);
+        self.files.push((folder.join(self.authority.file_name()), pem.clone().into()));
+        self.folder = Some(folder);
+        self.certificate = PathBuf::from(OWN);
+        self.files.push((self.certificate.clone(), pem.into()));
     }
 
     /// Tells programs that do not read their distribution's bundle. What the caller has set stays.
     pub(crate) fn announce(&self, environment: &mut Vec<Variable>) {
         let all = BUNDLE_VARIABLES.iter().map(|name| (*name, &self.bundle));
-        for (name, path) in all.chain([("NODE_EXTRA_CA_CERTS", &self.certificate)]) {
+        let folder = self.folder.iter().map(|folder| ("SSL_CERT_DIR", folder));
+        for (name, path) in all.chain([("NODE_EXTRA_CA_CERTS", &self.certificate)]).chain(folder) {
             if !environment.iter().any(|variable| variable.name == name) {
                 environment.push(Variable {
                     name: OsString::from(name),
@@ -59,6 +82,9 @@ impl Trust {
                     origin: Origin::default_policy("certificates of this run"),
                 });
             }
+        }
+        if let Some(store) = &self.store {
+            java::announce(store, environment);
         }
     }
 }
@@ -76,6 +102,10 @@ const BUNDLES: &[&str] = &[
 ];
 /// The certificate alone.
 const OWN: &str = "/run/zerobox/ca.pem";
+/// The same, as programs find it that look for an authority by its name.
+const FOLDER: &str = "/run/zerobox/certs";
+/// All authorities, as Java reads them.
+const STORE: &str = "/run/zerobox/truststore.p12";
 /// What takes the place of a program's own authorities.
 const BUNDLE_VARIABLES: &[&str] = &[
     "SSL_CERT_FILE",
@@ -88,4 +118,6 @@ const BUNDLE_VARIABLES: &[&str] = &[
     "DENO_CERT",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "NIX_SSL_CERT_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
 ];

@@ -1,7 +1,7 @@
 //! The file system that the command sees, as an ordered list of operations on an empty one.
 
 use crate::facts::HostFacts;
-use crate::plan::NetworkPlan;
+use crate::plan::{Contents, NetworkPlan};
 use rustix::fs::{Access as Permission, AtFlags, CWD, accessat};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
@@ -20,7 +20,7 @@ pub enum Mount {
     /// Make a symbolic link.
     Link { path: PathBuf, target: PathBuf },
     /// Show a file of our own with this text; `over_host` if there is a file of the host at its place.
-    Text { path: PathBuf, text: String, over_host: bool },
+    Text { path: PathBuf, text: Contents, over_host: bool },
     /// Show a tree of the host.
     Bind { path: PathBuf, access: Access, origin: String },
     /// Show a device or a socket of the host.
@@ -324,14 +324,14 @@ impl Builder<'_> {
     }
 
     /// A file that the host does not have, in a tree of the host, cannot be shown.
-    fn text(&mut self, path: &Path, text: &str) {
+    fn text(&mut self, path: &Path, text: &Contents) {
         let over_host = !self.is_ours(path);
         if over_host && !path.exists() {
             return;
         }
         self.directories(path.parent().unwrap_or(path));
         self.made.insert(path.to_owned());
-        self.mounts.push(Mount::Text { path: path.to_owned(), text: text.to_owned(), over_host });
+        self.mounts.push(Mount::Text { path: path.to_owned(), text: text.clone(), over_host });
     }
 
     fn devices(&mut self, policy: &Policy, facts: &HostFacts) {

@@ -1,5 +1,6 @@
 //! Which network the command has, and what its look-ups of names read.
 
+use super::Contents;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,7 +29,7 @@ pub struct Capture {
     /// The UDP ports that are listened on; 53 is for names.
     pub udp_ports: Vec<u16>,
     /// Files that take the place of the host's, with their contents.
-    pub files: Vec<(PathBuf, String)>,
+    pub files: Vec<(PathBuf, Contents)>,
     /// Whether the supervisor connects to servers inside.
     pub reaches_inside: bool,
     /// Whether to refuse a kernel that cannot hand over connections to all ports.
@@ -36,7 +37,7 @@ pub struct Capture {
 }
 
 impl NetworkPlan {
-    pub(super) fn compile(policy: &Policy, files: &[(PathBuf, String)]) -> Self {
+    pub(super) fn compile(policy: &Policy, files: &[(PathBuf, Contents)]) -> Self {
         let network = &policy.network;
         match network.mode {
             NetworkMode::None if network.publish.is_empty() => Self::Loopback,
@@ -54,13 +55,13 @@ impl NetworkPlan {
     }
 
     /// The files that take the place of the host's.
-    pub(super) fn files(&self) -> &[(PathBuf, String)] {
+    pub(super) fn files(&self) -> &[(PathBuf, Contents)] {
         self.capture().map_or(&[], |capture| &capture.files)
     }
 }
 
 impl Capture {
-    fn new(policy: &Policy, own: &[(PathBuf, String)]) -> Self {
+    fn new(policy: &Policy, own: &[(PathBuf, Contents)]) -> Self {
         let network = &policy.network;
         let loopback = network.loopback_ports();
         let with = |known: &[u16], named: Vec<u16>| {
@@ -79,7 +80,7 @@ impl Capture {
 
 /// The three files that decide where the C library looks names up, so that it asks us: the others in `/etc` stay the
 /// host's. What the policy hides stays hidden.
-fn files(policy: &Policy) -> Vec<(PathBuf, String)> {
+fn files(policy: &Policy) -> Vec<(PathBuf, Contents)> {
     let host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let system = rustix::system::uname();
     let own_name = system.nodename().to_string_lossy();
@@ -96,7 +97,7 @@ fn files(policy: &Policy) -> Vec<(PathBuf, String)> {
             .rule
             .is_none_or(|rule| rule.effect == Effect::Allow)
     })
-    .map(|(path, text)| (place_of(Path::new(path)), text))
+    .map(|(path, text)| (place_of(Path::new(path)), Contents::from(text)))
     .collect()
 }
 

@@ -12,11 +12,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
@@ -85,12 +86,16 @@ impl Default for Setup {
     }
 }
 
+/// For each connection that the server took, whether its TLS session was an earlier one.
+type Opened = Arc<Mutex<Vec<bool>>>;
+
 pub struct Run {
     pub sandbox: Sandbox,
     pub port: u16,
     /// What made the server's certificate.
     pub root: CertificateDer<'static>,
     heard: Arc<Mutex<Vec<Heard>>>,
+    opened: Opened,
     ca: String,
     _files: tempfile::TempDir,
 }
@@ -103,7 +108,8 @@ pub fn run(setup: Setup) -> Run {
     let file = files.path().join("root.pem");
     std::fs::write(&file, &root).unwrap();
     let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
-    let port = listen(setup.tls.then_some(tls), Arc::clone(&heard), setup.value);
+    let opened = Opened::default();
+    let port = listen(setup.tls.then_some(tls), Arc::clone(&heard), Arc::clone(&opened), setup.value);
 
     let origin = |text: &str| Origin::flag(text, None);
     let name = |text: &str| match HostPattern::parse(text).unwrap() {
@@ -140,13 +146,18 @@ pub fn run(setup: Setup) -> Run {
     let vault = Vault::new(vec![(SecretName::parse(NAME).unwrap(), PLACEHOLDER.to_owned(), value)]);
     let upstream_ca = if setup.is_trusted { vec![file] } else { Vec::new() };
     let options = Options { vault, authority: Some(authority), upstream_ca, ..Options::default() };
-    Run { sandbox: start(network, options), port, root, heard, ca, _files: files }
+    Run { sandbox: start(network, options), port, root, heard, opened, ca, _files: files }
 }
 
 impl Run {
     /// The requests that the server got so far.
     pub fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
+    }
+
+    /// For each connection that the server took, whether its TLS session was an earlier one.
+    pub fn opened(&self) -> Vec<bool> {
+        self.opened.lock().unwrap().clone()
     }
 
     /// The last one.
@@ -167,14 +178,20 @@ impl Run {
         name: &str,
         protocols: &[&str],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let config = self.config(protocols);
+        let server = ServerName::try_from(name.to_owned()).unwrap();
+        TlsConnector::from(config).connect(server, self.tcp(name)).await
+    }
+
+    /// A client that believes the authority of the run alone, and remembers sessions.
+    pub fn config(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let server = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(server, self.tcp(name)).await
+        Arc::new(config)
     }
 
     /// A client of HTTP/1.1 or HTTP/2 over TLS.
@@ -290,7 +307,12 @@ fn server_config(name: &str, protocols: &[&str]) -> (Arc<ServerConfig>, String) 
     (Arc::new(config), format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"))
 }
 
-fn listen(tls: Option<Arc<ServerConfig>>, heard: Arc<Mutex<Vec<Heard>>>, value: &'static str) -> u16 {
+fn listen(
+    tls: Option<Arc<ServerConfig>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    opened: Opened,
+    value: &'static str,
+) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -300,13 +322,15 @@ fn listen(tls: Option<Arc<ServerConfig>>, heard: Arc<Mutex<Vec<Heard>>>, value: 
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                let (tls, heard) = (tls.clone(), Arc::clone(&heard));
+                let (tls, heard, opened) = (tls.clone(), Arc::clone(&heard), Arc::clone(&opened));
                 tokio::spawn(async move {
                     let Some(tls) = tls else {
                         return speak(TokioIo::new(stream), false, heard, value).await;
                     };
                     let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let kind = stream.get_ref().1.handshake_kind();
+                    opened.lock().unwrap().push(kind == Some(HandshakeKind::Resumed));
                     speak(TokioIo::new(stream), is_h2, heard, value).await;
                 });
             }
@@ -319,7 +343,18 @@ async fn speak<I>(io: I, is_h2: bool, heard: Arc<Mutex<Vec<Heard>>>, value: &'st
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| answer(request, Arc::clone(&heard), value));
+    let count = Arc::new(AtomicU32::new(0));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+        let heard = Arc::clone(&heard);
+        async move {
+            // As if the connection had ended in the meantime.
+            if request.uri().path() == "/once" && !is_first {
+                return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+            }
+            answer(request, heard, value).await.map_err(std::io::Error::other)
+        }
+    });
     let _ = match is_h2 {
         true => {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
@@ -375,6 +410,7 @@ async fn answer(
         trailers,
     };
     let echo = format!("{one:?} {value}");
+    let credentials = format!("you are {}!", one.field("authorization").unwrap_or_default());
     heard.lock().unwrap().push(one);
     let response = Response::builder().header("x-echo", value).header("x-encoded", percent(value));
     let response = match path.as_str() {
@@ -393,6 +429,7 @@ async fn answer(
                 .header("trailer", "x-last")
                 .body(parts(vec!["ok".into()]).with_trailers(async { Some(Ok(fields)) }).boxed())
         }
+        "/credentials" => response.body(body(credentials)),
         "/small" => response.body(body("{\"ok\":true}")),
         "/large" => response.body(body(vec![b'x'; query.parse().unwrap()])),
         _ => response.body(body(echo)),
@@ -433,7 +470,7 @@ fn lower_percent(text: &str) -> String {
     parts.fold(first, |text, part| format!("{text}%{}{}", part[..2].to_lowercase(), &part[2..]))
 }
 
-fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     match coding {
         "gzip" => {

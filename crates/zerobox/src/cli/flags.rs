@@ -44,7 +44,7 @@ pub(crate) struct Flags {
     #[arg(short, long, help_heading = MODE)]
     pub(crate) quiet: bool,
 
-    /// Print the plan before the run
+    /// Print the plan before the run, and the uses of secrets after it
     #[arg(long, help_heading = MODE, conflicts_with = "quiet")]
     pub(crate) debug: bool,
 

@@ -53,6 +53,7 @@ mod streams;
 mod syscalls;
 mod terminal;
 mod tools;
+mod trust;
 
 use case::{Case, Who};
 use fixture::Fixture;
@@ -132,6 +133,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("net_dns", net_dns::CASES),
     ("net_attacks", net_attacks::CASES),
     ("net_publish", net_publish::CASES),
+    ("trust", trust::CASES),
     ("net_udp", net_udp::CASES),
     ("net_streams", net_streams::CASES),
     ("net_faults", net_faults::CASES),

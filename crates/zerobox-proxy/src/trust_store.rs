@@ -1,0 +1,80 @@
+//! A trust store of PKCS #12 (RFC 7292) for Java: certificates alone, neither encrypted nor signed, as they are no secret
+//! and the file is read-only. A JDK reads that without a password since 8u301, 11.0.12 and 12 (JDK-8076190); to trust a
+//! certificate it wants an attribute of its own.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// The store of all certificates in a bundle of PEM. What of it cannot be read is left out.
+pub fn trust_store(bundle: &str) -> Vec<u8> {
+    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok);
+    let bags: Vec<u8> = certificates.flat_map(|certificate| bag(&certificate)).collect();
+    let safe = data(&value(SEQUENCE, &[&bags]));
+    let safes = data(&value(SEQUENCE, &[&safe]));
+    value(SEQUENCE, &[&[0x02, 0x01, 0x03], &safes])
+}
+
+/// A certificate that is trusted for everything.
+fn bag(certificate: &[u8]) -> Vec<u8> {
+    let coded = value(TAGGED, &[&value(OCTETS, &[certificate])]);
+    let coded = value(TAGGED, &[&value(SEQUENCE, &[X509_CERTIFICATE, &coded])]);
+    let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
+    value(SEQUENCE, &[CERTIFICATE_BAG, &coded, &value(SET, &[&attribute])])
+}
+
+/// `ContentInfo` of plain data (RFC 2315 section 7).
+fn data(content: &[u8]) -> Vec<u8> {
+    value(SEQUENCE, &[DATA, &value(TAGGED, &[&value(OCTETS, &[content])])])
+}
+
+/// A value of DER.
+fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = length.to_be_bytes();
+    let skipped = bytes.iter().take_while(|byte| **byte == 0).count().min(bytes.len() - 1);
+    let bytes = bytes.get(skipped..).unwrap_or_default();
+    let mut coded = Vec::with_capacity(length + 10);
+    coded.push(tag);
+    if length >= 128 {
+        coded.push(0x80 | u8::try_from(bytes.len()).unwrap_or_default());
+    }
+    coded.extend_from_slice(bytes);
+    parts.iter().for_each(|part| coded.extend_from_slice(part));
+    coded
+}
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OCTETS: u8 = 0x04;
+const TAGGED: u8 = 0xa0;
+/// 1.2.840.113549.1.7.1
+const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+/// 1.2.840.113549.1.12.10.1.3
+const CERTIFICATE_BAG: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01\x03";
+/// 1.2.840.113549.1.9.22.1
+const X509_CERTIFICATE: &[u8] = b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x09\x16\x01";
+/// 2.16.840.1.113894.746875.1.1, Oracle's
+const TRUSTED_KEY_USAGE: &[u8] = b"\x06\x0c\x60\x86\x48\x01\x86\xf9\x66\xad\xca\x7b\x01\x01";
+/// 2.5.29.37.0
+const ANY_USAGE: &[u8] = b"\x06\x04\x55\x1d\x25\x00";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_the_shortest() {
+        let length = |length: usize| value(OCTETS, &[&vec![0; length]])[1..][..3.min(length + 1)].to_vec();
+        assert_eq!(length(0), [0]);
+        assert_eq!(length(127)[..1], [127]);
+        assert_eq!(length(128)[..2], [0x81, 128]);
+        assert_eq!(length(65535), [0x82, 255, 255]);
+        assert_eq!(value(OCTETS, &[&vec![0; 65536]])[1..5], [0x83, 1, 0, 0]);
+    }
+
+    #[test]
+    fn an_empty_bundle_is_an_empty_store() {
+        let store = trust_store("no certificate");
+        assert_eq!(store.len(), usize::from(store[1]) + 2);
+    }
+}
