@@ -46,6 +46,8 @@ mod procfs;
 mod protected;
 mod reports;
 mod rights;
+mod secret_places;
+mod secret_world;
 mod signals;
 mod skips;
 mod sockets;
@@ -136,6 +138,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("net_streams", net_streams::CASES),
     ("net_faults", net_faults::CASES),
     ("net_events", net_events::CASES),
+    ("secret_places", secret_places::CASES),
     ("ipc", ipc::CASES),
     ("limits", limits::CASES),
     ("signals", signals::CASES),
