@@ -13,7 +13,9 @@ use crate::scrub;
 use crate::sigv4::{Resigned, Signed};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE,
+};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -190,10 +192,7 @@ impl Site {
         for text in [parts.method.as_str(), target] {
             vault.named_in(text.as_bytes(), &mut named);
         }
-        for (name, value) in &parts.headers {
-            vault.named_in(value.as_bytes(), &mut named);
-            named.extend(vault.named_in_field(name.as_str()).filter(|index| !named.contains(index)));
-        }
+        vault.named_in_fields(&parts.headers, &mut named);
         named
     }
 
@@ -217,11 +216,22 @@ impl Site {
                 false => Err(watching.stop(index, refusals(index))),
             }
         });
+        let bound: Vec<usize> = self.bound.iter().map(|bound| bound.index).collect();
+        let (shared, watching, refusals) =
+            (Arc::clone(&self.shared), Arc::clone(ledger), self.refusals(Leak::Unbound));
+        let watch = move |trailers: &HeaderMap| {
+            let mut named = Vec::new();
+            shared.vault.named_in_fields(trailers, &mut named);
+            match named.into_iter().find(|index| !bound.contains(index)) {
+                Some(index) => Err(watching.stop(index, refusals(index))),
+                None => Ok(()),
+            }
+        };
         let is_coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| BodyKind::of(value.to_str().ok()?));
         let table = kind.filter(|_| !is_coded).and_then(|kind| inject::body_table(kind, given));
         let keeps_length = table.as_ref().is_none_or(|table| table.keeps_length());
-        let filtered = Filtered::new(body, keeps_length).filter(guard);
+        let filtered = Filtered::new(body, keeps_length).filter(guard).watch(watch);
         let Some(table) = table else { return Ok(Content::Filtered(Box::new(filtered))) };
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if !keeps_length {
