@@ -28,6 +28,9 @@ use zerobox_policy::{
 /// A body that is so small is read before it is sent where its length changes.
 const SMALL: usize = 64 * 1024;
 
+/// Fields that some servers take the method from.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// Where the requests of a connection go.
 pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
@@ -106,11 +109,21 @@ impl Site {
 
     /// What the rules say about a request, and the answer to one that they deny. The path that they read is what is sent.
     fn rules(&self, request: &mut Request<Incoming>) -> (Decision, Option<Answer>) {
-        let is_of_no_path = request.method() == Method::OPTIONS && request.uri().path() == "*";
-        if !self.has_rules || is_of_no_path {
+        if !self.has_rules {
             return (self.decision.clone(), None);
         }
-        let path = match NormalPath::parse(request.uri().path()) {
+        let is_other = |name: &&&str| {
+            let values = request.headers().get_all(**name);
+            values.iter().any(|value| value.as_bytes() != request.method().as_str().as_bytes())
+        };
+        if let Some(name) = OVERRIDES.iter().find(is_other) {
+            let why = format!("`{name}` asks for another method than the rules read");
+            return (denied(why.clone()), Some(text(StatusCode::BAD_REQUEST, &why)));
+        }
+        // A question about the whole server is as one about its root.
+        let is_of_no_path = request.method() == Method::OPTIONS && request.uri().path() == "*";
+        let path = if is_of_no_path { "/" } else { request.uri().path() };
+        let path = match NormalPath::parse(path) {
             Ok(path) => path,
             Err(error) => {
                 let why = error.to_string();
@@ -135,7 +148,9 @@ impl Site {
                 return (decision, Some(answer));
             }
         };
-        set_path(request.uri_mut(), path.as_str());
+        if !is_of_no_path {
+            set_path(request.uri_mut(), path.as_str());
+        }
         (decision, None)
     }
 
