@@ -26,7 +26,7 @@ def inner(v, before, coder):
 def forms(v):
     quote, text = urllib.parse.quote, v.decode()
     percent = [quote(text, safe=''), quote(text, safe='/'), urllib.parse.quote_plus(text), quote(text, safe="!'()*")]
-    found = [v] + [p.encode() for p in percent] + [p.replace('%2F', '%2f').replace('%2B', '%2b').encode() for p in percent[:1]]
+    found = [v] + [p.encode() for p in percent]
     found += [every(v, '%%%02X'), every(v, '%%%02x'), every(v, '\\u%04x'), every(v, '\\u%04X'), every(v, '%02x'), every(v, '%02X')]
     found += [json.dumps(text)[1:-1].encode(), json.dumps(text)[1:-1].replace('/', '\\/').encode(), html.escape(text).encode()]
     found += [inner(v, before, coder) for before in range(3) for coder in (base64.b64encode, base64.urlsafe_b64encode)]
