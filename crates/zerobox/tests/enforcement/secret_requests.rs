@@ -160,7 +160,7 @@ fn placeholders_are_new_for_each_run(f: &Fixture) -> Verdict {
     // One of another run is worth nothing.
     let script = format!("show(get('a.test', '/echo', 'X-Key: {}\\r\\n'))", one.trim());
     f.client(&world, &world.bound(), &script);
-    world.assert_heard(&format!("X-Key: {one}").trim_end());
+    world.assert_heard(format!("X-Key: {one}").trim_end());
     world.assert_not_heard(VALUE);
     Ok(())
 }
