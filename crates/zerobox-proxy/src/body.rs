@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -59,10 +59,14 @@ pub(crate) struct Filtered {
     filters: Vec<Box<dyn Filter>>,
     /// Replaces in trailers.
     trailers: Option<Arc<Table>>,
+    /// Looks at trailers, and may refuse them.
+    watch: Option<Watch>,
     keeps_length: bool,
     input: Bytes,
     state: State,
 }
+
+type Watch = Box<dyn Fn(&HeaderMap) -> Result<(), BodyError> + Send>;
 
 #[derive(Debug)]
 enum State {
@@ -81,7 +85,8 @@ impl fmt::Debug for Filtered {
 impl Filtered {
     pub(crate) fn new(body: Incoming, keeps_length: bool) -> Self {
         let (decoder, trailers, input, state) = (None, None, Bytes::new(), State::Open);
-        Self { body, decoder, ledger: None, filters: Vec::new(), trailers, keeps_length, input, state }
+        let (ledger, watch, filters) = (None, None, Vec::new());
+        Self { body, decoder, ledger, filters, trailers, watch, keeps_length, input, state }
     }
 
     /// Decodes first.
@@ -104,6 +109,15 @@ impl Filtered {
 
     pub(crate) fn trailers(mut self, table: Arc<Table>) -> Self {
         self.trailers = Some(table);
+        self
+    }
+
+    /// Looks at the trailers, and ends the body with an error in place of those that it refuses.
+    pub(crate) fn watch(
+        mut self,
+        watch: impl Fn(&HeaderMap) -> Result<(), BodyError> + Send + 'static,
+    ) -> Self {
+        self.watch = Some(Box::new(watch));
         self
     }
 
@@ -188,6 +202,9 @@ impl Filtered {
                 }
                 None => None,
             };
+            if let (Some(watch), Some(trailers)) = (&self.watch, &trailers) {
+                watch(trailers)?;
+            }
             let last = self.finish()?;
             self.state = State::Ending(trailers.map(|trailers| self.replaced(trailers)));
             if !last.is_empty() {
@@ -204,8 +221,13 @@ impl Filtered {
     }
 }
 
-/// Replaces in the values of fields.
+/// Replaces in the values of fields. One that has something in its name is taken out.
 pub(crate) fn replace_in_fields(fields: &mut HeaderMap, table: &Table) {
+    let named = |name: &&HeaderName| table.is_in_name(name.as_str().as_bytes());
+    let named: Vec<HeaderName> = fields.keys().filter(named).cloned().collect();
+    for name in named {
+        fields.remove(name);
+    }
     for value in fields.values_mut() {
         if let Some(replaced) = table.replace(value.as_bytes()) {
             *value = HeaderValue::from_bytes(&replaced).unwrap_or(HeaderValue::from_static(""));

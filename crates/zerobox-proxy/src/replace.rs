@@ -11,8 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The most bytes that are given out while they may still become a pattern.
+/// The most bytes that are given out while they may still become a pattern, and how many of a pattern for each of them.
 const EARLY: usize = 4;
+const SHARE: usize = 6;
 
 /// A pattern, what stands in its place, and whose it is.
 pub(crate) struct Pattern {
@@ -86,6 +87,21 @@ impl Table {
         })
     }
 
+    /// Whether a pattern is in the name of a field, which has no case.
+    pub(crate) fn is_in_name(&self, name: &[u8]) -> bool {
+        let is_in = |pattern: &[u8]| {
+            pattern.len() <= name.len()
+                && name.windows(pattern.len()).any(|part| part.eq_ignore_ascii_case(pattern))
+        };
+        self.patterns.iter().any(|pattern| is_in(&pattern.bytes))
+    }
+
+    /// How many bytes of what begins like `held` may be given out: little of a short pattern.
+    fn early(&self, held: &[u8]) -> usize {
+        let begun = self.patterns.iter().filter(|pattern| pattern.bytes.starts_with(held));
+        begun.map(|pattern| pattern.bytes.len() / SHARE).min().unwrap_or_default().min(EARLY)
+    }
+
     /// Where in `bytes`, from `start` on, the first pattern begins that has not ended with them.
     fn pending(&self, bytes: &[u8], start: usize) -> usize {
         let from = start.max(bytes.len().saturating_sub(self.longest.saturating_sub(1)));
@@ -139,7 +155,7 @@ impl Replacer {
 
     /// What is held, when nothing follows for now and it is little.
     pub(crate) fn flush(&mut self) -> Bytes {
-        if self.held.len() > EARLY {
+        if self.held.is_empty() || self.held.len() > self.table.early(&self.held) {
             return Bytes::new();
         }
         let early = std::mem::replace(&mut self.early, self.held.len());
@@ -240,12 +256,12 @@ mod tests {
 
     #[test]
     fn a_message_is_not_held_for_its_last_bytes() {
-        let mut replacer = Replacer::new(table(&[("secret", "shape!")]));
+        let mut replacer = Replacer::new(table(&[("secret-and-eighteen-more", "shape!-of-eighteen-more!")]));
         assert_eq!(replacer.push("yes".into()), "ye");
         assert_eq!((replacer.flush(), replacer.flush()), ("s".into(), "".into()));
         assert_eq!(replacer.push("e".into()), "");
         assert_eq!(replacer.flush(), "e");
-        assert_eq!(replacer.push("cret, se".into()), "ape!, ");
+        assert_eq!(replacer.push("cret-and-eighteen-more, se".into()), "ape!-of-eighteen-more!, ");
         assert_eq!(replacer.flush(), "se");
         assert_eq!(replacer.push("cre".into()), "");
         assert_eq!(replacer.flush(), "");
@@ -253,6 +269,9 @@ mod tests {
         assert_eq!(replacer.push("s".into()), "");
         assert_eq!((replacer.flush(), replacer.finish()), ("s".into(), "".into()));
         assert_eq!(replacer.found(), [0]);
+        let mut short = Replacer::new(table(&[("secret", "shape!")]));
+        assert_eq!((short.push("s".into()), short.flush()), ("".into(), "s".into()));
+        assert_eq!((short.push("e".into()), short.flush()), ("".into(), "".into()));
     }
 
     proptest! {

@@ -8,15 +8,25 @@ use crate::replace::{Replacer, Table};
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RANGE, TE,
+    TRANSFER_ENCODING,
 };
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
+
+/// The one item of `TE` that is no coding.
+const TRAILERS: &str = "trailers";
 
 /// Asks for an answer that can be read whole: a part of one may begin or end within a value.
 pub(crate) fn ask_for_readable(headers: &mut HeaderMap) {
     headers.remove(RANGE);
     headers.remove(IF_RANGE);
+    let fields: Vec<_> = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).collect();
+    let has_trailers = fields.iter().flat_map(|field| field.split(',')).any(|item| item.trim() == TRAILERS);
+    match has_trailers {
+        true => headers.insert(TE, HeaderValue::from_static(TRAILERS)),
+        false => headers.remove(TE),
+    };
     if !headers.contains_key(ACCEPT_ENCODING) {
         return;
     }
@@ -40,6 +50,11 @@ pub(crate) fn answer(table: &Arc<Table>, answer: Response<Incoming>) -> Answer {
     if parts.extensions.get::<ReasonPhrase>().is_some_and(|reason| table.replace(reason.as_bytes()).is_some())
     {
         parts.extensions.remove::<ReasonPhrase>();
+    }
+    let mut transfer = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    if transfer.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        let why = "the answer has a transfer coding, in which secrets cannot be seen";
+        return text(StatusCode::BAD_GATEWAY, why);
     }
     if body.is_end_stream() {
         return Response::from_parts(parts, Content::Whole(body));

@@ -116,11 +116,13 @@ impl Site {
 
     /// What the rules say about a request, and the answer to one that they deny. The path that they read is what is sent.
     fn rules(&self, request: &mut Request<Incoming>) -> (Decision, Option<Answer>) {
-        let is_of_no_path = request.method() == Method::OPTIONS && request.uri().path() == "*";
-        if !self.has_rules || is_of_no_path {
+        if !self.has_rules {
             return (self.decision.clone(), None);
         }
-        let path = match NormalPath::parse(request.uri().path()) {
+        // A question about the whole server is as one about its root.
+        let is_of_no_path = request.method() == Method::OPTIONS && request.uri().path() == "*";
+        let path = if is_of_no_path { "/" } else { request.uri().path() };
+        let path = match NormalPath::parse(path) {
             Ok(path) => path,
             Err(error) => {
                 let why = error.to_string();
@@ -148,7 +150,9 @@ impl Site {
                 return self.denied(request, &method, &path, &denial);
             }
         }
-        set_path(request.uri_mut(), path.as_str());
+        if !is_of_no_path {
+            set_path(request.uri_mut(), path.as_str());
+        }
         (decision, None)
     }
 
@@ -222,10 +226,7 @@ impl Site {
         for text in [parts.method.as_str(), target] {
             vault.named_in(text.as_bytes(), &mut named);
         }
-        for (name, value) in &parts.headers {
-            vault.named_in(value.as_bytes(), &mut named);
-            named.extend(vault.named_in_field(name.as_str()).filter(|index| !named.contains(index)));
-        }
+        vault.named_in_fields(&parts.headers, &mut named);
         named
     }
 
@@ -249,6 +250,17 @@ impl Site {
                 false => Err(watching.stop(index, refusals(index))),
             }
         });
+        let bound: Vec<usize> = self.bound.iter().map(|bound| bound.index).collect();
+        let (shared, watching, refusals) =
+            (Arc::clone(&self.shared), Arc::clone(ledger), self.refusals(Leak::Unbound));
+        let watch = move |trailers: &HeaderMap| {
+            let mut named = Vec::new();
+            shared.vault.named_in_fields(trailers, &mut named);
+            match named.into_iter().find(|index| !bound.contains(index)) {
+                Some(index) => Err(watching.stop(index, refusals(index))),
+                None => Ok(()),
+            }
+        };
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| BodyKind::of(value.to_str().ok()?));
         let table = kind.and_then(|kind| inject::body_table(kind, given));
         let coding = coding(&parts.headers).filter(|_| table.is_some());
@@ -265,7 +277,7 @@ impl Site {
             parts.headers.remove(CONTENT_ENCODING);
             filtered = filtered.decoder(decoder).telling(Arc::clone(ledger));
         }
-        let filtered = filtered.filter(guard);
+        let filtered = filtered.filter(guard).watch(watch);
         let Some(table) = table else { return Ok(Content::Filtered(Box::new(filtered))) };
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let keeps_length = coding.is_none() && table.keeps_length();

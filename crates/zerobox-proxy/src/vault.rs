@@ -4,6 +4,7 @@ use crate::forms::{self, forms};
 use crate::http::lock;
 use crate::inject::Credential;
 use crate::replace::{Pattern, Table};
+use hyper::HeaderMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -166,8 +167,16 @@ impl Vault {
         }
     }
 
+    /// The same of the names and values of fields.
+    pub(crate) fn named_in_fields(&self, fields: &HeaderMap, found: &mut Vec<usize>) {
+        for (name, value) in fields {
+            self.named_in(value.as_bytes(), found);
+            found.extend(self.named_in_field(name.as_str()).filter(|index| !found.contains(index)));
+        }
+    }
+
     /// The secret whose placeholder is in the name of a field, which has no case either.
-    pub(crate) fn named_in_field(&self, name: &str) -> Option<usize> {
+    fn named_in_field(&self, name: &str) -> Option<usize> {
         let is_in = |entry: &Entry| {
             let placeholder = entry.placeholder.as_bytes();
             placeholder.len() <= name.len()

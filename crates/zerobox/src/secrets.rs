@@ -7,6 +7,7 @@ mod source;
 
 use crate::error::Error;
 use crate::host::Host;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zerobox_linux::SecretMemory;
 use zerobox_policy::{
@@ -61,7 +62,7 @@ impl Secrets {
         }
         zerobox_linux::forbid_inspection().map_err(Error::Inspection)?;
         for secret in &policy.network.secrets {
-            secrets.add(secret, &mut given, host).map_err(|reason| Error::Secret {
+            secrets.add(secret, policy, &mut given, host).map_err(|reason| Error::Secret {
                 name: secret.name.to_string(),
                 place: secret.source.to_string(),
                 reason,
@@ -77,19 +78,56 @@ impl Secrets {
         Ok(secrets)
     }
 
-    fn add(&mut self, secret: &Secret, given: &mut Given, host: &Host) -> Result<(), String> {
+    fn add(
+        &mut self,
+        secret: &Secret,
+        policy: &Policy,
+        given: &mut Given,
+        host: &Host,
+    ) -> Result<(), String> {
         if let SecretSource::Parts { path, pattern } = &secret.source {
-            return self.add_file(&secret.name, path, pattern.as_deref());
+            let shown = self.add_file(&secret.name, path, pattern.as_deref())?;
+            return self.show(policy, path, shown);
         }
         let value = match &secret.source {
             SecretSource::Value => given.take(&secret.name).ok_or("the request has no value")?,
             source => source::read(source, &host.surroundings())?,
         };
-        self.hold(&secret.name, value).map(drop)
+        let placeholder = self.hold(&secret.name, value)?;
+        match &secret.source {
+            SecretSource::File(path) => self.cover(policy, path, &placeholder),
+            _ => Ok(()),
+        }
     }
 
-    /// Reads the secret parts of a file, and makes what is shown in its stead.
-    fn add_file(&mut self, name: &SecretName, path: &Path, pattern: Option<&str>) -> Result<(), String> {
+    /// Shows `placeholder` in the stead of a file that is a secret, where a grant would show the file.
+    fn cover(&mut self, policy: &Policy, path: &Path, placeholder: &str) -> Result<(), String> {
+        let real = path.canonicalize().map_err(|error| error.to_string())?;
+        match real.is_file() && policy.granted(&real).is_some() && !policy.is_scratch(&real) {
+            true => self.show(policy, &real, format!("{placeholder}\n")),
+            false => Ok(()),
+        }
+    }
+
+    /// Shows `text` in the stead of a file, by each of its names that may lead to it inside.
+    fn show(&mut self, policy: &Policy, path: &Path, text: String) -> Result<(), String> {
+        let real = path.canonicalize().map_err(|error| error.to_string())?;
+        let names = real.metadata().map_err(|error| error.to_string())?.nlink();
+        if names > 1 {
+            return Err(format!("it has {names} hard links, and only one can be hidden"));
+        }
+        // A link that is shown leads to what is shown in the stead of the file.
+        let directory = path.parent().unwrap_or(path);
+        let has_link = policy.granted(directory).is_some() && !policy.is_scratch(directory);
+        if real != path && !has_link {
+            self.files.push((path.to_owned(), text.clone()));
+        }
+        self.files.push((real, text));
+        Ok(())
+    }
+
+    /// Reads the secret parts of a file, and gives what is to be shown in its stead.
+    fn add_file(&mut self, name: &SecretName, path: &Path, pattern: Option<&str>) -> Result<String, String> {
         let file = source::read_file(path, MAX_FILE)?;
         let text = std::str::from_utf8(&file).map_err(|_| "it is not UTF-8")?;
         let parts = match (pattern, Format::of(path)) {
@@ -118,8 +156,7 @@ impl Secrets {
                 shown = shown.replace(value, &held.placeholder);
             }
         }
-        self.files.push((path.to_owned(), shown));
-        Ok(())
+        Ok(shown)
     }
 
     fn hold(&mut self, name: &SecretName, value: SecretMemory) -> Result<String, String> {

@@ -96,3 +96,60 @@ impl Arguments {
 }
 
 const FLAG: &str = "--secret";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &[&str]) -> Arguments {
+        Arguments::of(words.iter().map(OsString::from))
+    }
+
+    /// The words that the parser gets, and each as the command would get it.
+    fn read(words: &[&str]) -> (Vec<OsString>, Vec<OsString>) {
+        let arguments = of(words);
+        let originals = arguments.words().iter().map(|word| arguments.original(word.clone())).collect();
+        (arguments.words().to_vec(), originals)
+    }
+
+    #[test]
+    fn values_are_set_aside_in_both_spellings() {
+        for words in [&["zerobox", "--secret=K=hunter2"][..], &["zerobox", "--secret", "K=hunter2"]] {
+            let (seen, originals) = read(words);
+            assert!(seen.iter().all(|word| !word.to_string_lossy().contains("hunter2")), "{seen:?}");
+            assert!(seen.last().is_some_and(|word| word.as_bytes().contains(&0)), "no argument is like it");
+            assert_eq!(originals, words, "a command that has the words itself gets them");
+        }
+        let shown = format!("{:?}", of(&["zerobox", "--secret=K=hunter2"]));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn references_are_read_as_they_are() {
+        for text in ["K", "K=env:NAME", "K=file:~/token", "K=cmd:pass show x", "K=keyring:a/b", "K=stdin"] {
+            let flag = format!("--secret={text}");
+            for words in [&["zerobox", &flag][..], &["zerobox", "--secret", text]] {
+                assert_eq!(read(words).0, words);
+            }
+        }
+    }
+
+    #[test]
+    fn other_words_are_left_alone() {
+        let words = ["zerobox", "--secret-host=K=a.test", "--secrets=K=hunter2", "K=hunter2", "--", "x"];
+        assert_eq!(read(&words).0, words);
+        assert_eq!(read(&["zerobox", "--secret"]).0, ["zerobox", "--secret"]);
+    }
+
+    #[test]
+    fn each_has_a_stand_in_of_its_own() {
+        let words: Vec<String> = (0..12).map(|at| format!("--secret=K{at}=hunter2-{at}")).collect();
+        let words: Vec<&str> = std::iter::once("zerobox").chain(words.iter().map(String::as_str)).collect();
+        let (seen, originals) = read(&words);
+        assert_eq!(originals, words);
+        let mut unique: Vec<_> = seen.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), words.len());
+    }
+}

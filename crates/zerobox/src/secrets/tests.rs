@@ -64,8 +64,7 @@ fn files_are_shown_with_placeholders() {
                 machine c.test password s3cret-1\n";
     std::fs::write(&path, text).unwrap();
     let mut secrets = Secrets::default();
-    secrets.add_file(&SecretName::parse("F").unwrap(), &path, None).unwrap();
-    let (_, shown) = &secrets.files()[0];
+    let shown = secrets.add_file(&SecretName::parse("F").unwrap(), &path, None).unwrap();
     let values = secrets.held.iter().map(|held| (held.value.to_vec(), held.placeholder.clone()));
     let values: Vec<_> = values.collect();
     assert_eq!(values.len(), 2, "{shown}");

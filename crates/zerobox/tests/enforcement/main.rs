@@ -18,6 +18,7 @@ mod exits;
 mod files;
 mod fixture;
 mod homes;
+mod http_rules;
 mod identity;
 mod input;
 mod ipc;
@@ -46,6 +47,11 @@ mod procfs;
 mod protected;
 mod reports;
 mod rights;
+mod secret_leaks;
+mod secret_memory;
+mod secret_places;
+mod secret_requests;
+mod secret_world;
 mod signals;
 mod skips;
 mod sockets;
@@ -138,6 +144,11 @@ const AREAS: &[(&str, &[Case])] = &[
     ("net_streams", net_streams::CASES),
     ("net_faults", net_faults::CASES),
     ("net_events", net_events::CASES),
+    ("secret_leaks", secret_leaks::CASES),
+    ("secret_requests", secret_requests::CASES),
+    ("secret_memory", secret_memory::CASES),
+    ("http_rules", http_rules::CASES),
+    ("secret_places", secret_places::CASES),
     ("ipc", ipc::CASES),
     ("limits", limits::CASES),
     ("signals", signals::CASES),
