@@ -2,6 +2,7 @@
 
 use crate::connection::{Shared, Target};
 use crate::http;
+use crate::http_head::stands_for;
 use crate::refusal;
 use crate::site::Site;
 use crate::tls::{self, H2, HTTP_1};
@@ -31,13 +32,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
         let why = "the client speaks no HTTP, and this host is looked into";
         return refuse(shared, &target, hello, why, AlertDescription::NoApplicationProtocol).await;
     }
-    let server = match connect(shared, &target, server, protocols).await {
+    let name = hello.client_hello().server_name().and_then(|asked| Host::parse(asked).ok());
+    let name = name.filter(|asked| stands_for(asked, &target.host)).unwrap_or_else(|| target.host.clone());
+    let server = match connect(shared, &name, server, protocols).await {
         Ok(server) => server,
         Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
     };
     let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let config =
-        shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
+    let config = shared.authority.as_ref().map(|authority| authority.config(&name, protocol.as_deref()));
     let config = match config {
         Some(Ok(config)) => config,
         Some(Err(error)) => {
@@ -67,16 +69,16 @@ pub(crate) async fn serve(shared: &Arc<Shared>, target: Target, client: Connecti
 
 type Server = tokio_rustls::client::TlsStream<Connection>;
 
-/// The server, once it has shown that it is who it should be.
+/// The server, once it has shown that it has this name.
 async fn connect(
     shared: &Shared,
-    target: &Target,
+    name: &Host,
     server: Connection,
     protocols: Vec<Vec<u8>>,
 ) -> Result<Server, (String, AlertDescription)> {
     let own = |why: String| (why, AlertDescription::InternalError);
     let config = shared.upstream.config(protocols).await.map_err(own)?;
-    let name = match &target.host {
+    let name = match name {
         Host::Name(name) => {
             ServerName::try_from(name.as_ref().to_owned()).map_err(|error| own(error.to_string()))?
         }
