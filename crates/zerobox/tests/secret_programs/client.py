@@ -84,7 +84,7 @@ def boto3_(url):
     import boto3
     from botocore.config import Config
 
-    settings = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=20)
+    settings = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
     client = boto3.client("s3", endpoint_url=url, region_name="eu-west-1", config=settings)
     large = bytes(range(256)) * 2000
     client.put_object(Bucket="bucket", Key="plain", Body=b"content", ChecksumSHA256=sha256(b"content"))
