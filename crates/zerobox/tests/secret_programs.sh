@@ -48,6 +48,8 @@ check_curl-header() {
         with_key '^hello from api.test' curl -sS $version -H 'X-Api-Key: $API_KEY' https://api.test:$https/a https://api.test:$https/b
         arrived '"path":"/b"' "\"x-api-key\":\"$API_KEY\""
     done
+    # What is written down of it.
+    grep -E '"event":"secret","name":"API_KEY","host":"api.test","port":'$https',"method":"GET","path":"/b","status":200' "$place/events"
     arrived '"version":"2.0"'
     # To a server of this machine, whatever it is called; in clear if it is named with its port.
     local url
@@ -350,11 +352,11 @@ check_boto3() {
     # The server is one that knows a wrong signature.
     run_refused fails '403|Forbidden|SignatureDoesNotMatch' --allow-net=s3.test --env AWS_CA_BUNDLE=ca.pem --env AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID \
         --env AWS_SECRET_ACCESS_KEY=wrong -- $client https://s3.test:$https
-    # Keys of a file.
+    # A file, of which the name of the key is no secret.
     mkdir "$HOME/.aws"
-    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" > "$HOME/.aws/credentials"
+    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$OPEN_KEY_ID" "$AWS_SECRET_ACCESS_KEY" > "$HOME/.aws/credentials"
     sent '^presigned content$' --secret-file ~/.aws/credentials --secret-host ~/.aws/credentials=s3.test:$https -- $client https://s3.test:$https
-    arrived "Credential=$AWS_ACCESS_KEY_ID/"
+    arrived "Credential=$OPEN_KEY_ID/"
 }
 
 check_npm() {
@@ -681,6 +683,7 @@ for value in values.values():
         forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
 with open(sys.argv[1], "w") as file:
     file.writelines(form + "\n" for form in sorted(forms))
+values["OPEN_KEY_ID"] = "AKIA" + letters(16, string.ascii_uppercase + "234567")
 print("\n".join(f"export {name}='{value}'" for name, value in values.items()))
 PYTHON
     ) && eval "$values"
