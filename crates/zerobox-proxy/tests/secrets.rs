@@ -192,6 +192,29 @@ fn a_conversation_is_not_held_for_a_byte() {
     });
 }
 
+/// In HTTP/2 an answer before the end of the body ends the stream, which curl takes for an error.
+#[test]
+fn a_refusal_waits_for_a_short_body() {
+    let rule = HttpRule::parse("POST **/private", Effect::Deny, Origin::flag("--deny-http", None)).unwrap();
+    let run = run(Setup { http: vec![rule], ..Setup::default() });
+    block_on(async {
+        let mut client = run.client("h2").await;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let sent = polled(move |context| receiver.poll_recv(context));
+        let answer = client.ask(Request::post(uri(&run, "/private")).body(sent).unwrap());
+        let rest = async {
+            sender.send("first".into()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let is_read = sender.send("last".into()).await.is_ok();
+            drop(sender);
+            is_read
+        };
+        let ((status, _, text), is_read) = tokio::join!(answer, rest);
+        assert_eq!((status, is_read), (StatusCode::FORBIDDEN, true), "{text}");
+    });
+    assert!(run.heard().is_empty());
+}
+
 #[test]
 fn trailers_of_requests_pass() {
     for protocol in BOTH {
