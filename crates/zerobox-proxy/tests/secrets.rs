@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::secrets::{
     Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, gives_away, parts, percent, polled, run,
@@ -553,15 +552,29 @@ fn many_connections_and_streams() {
 fn a_server_of_the_host_may_be_told_without_tls() {
     let run = run(Setup { tls: false, at: Some("127.0.0.1"), ..Setup::default() });
     block_on(async {
-        let stream = run.sandbox.connect((Ipv4Addr::LOCALHOST, run.port));
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        let mut client = Client::new(TokioIo::new(stream), false).await;
+        let mut client = Client::new(TokioIo::new(run.loopback()), false).await;
         let request =
             Request::get(format!("http://127.0.0.1:{}/echo", run.port)).header("x-key", PLACEHOLDER);
         let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{text}");
         assert!(!gives_away(&text, VALUE), "{text}");
+    });
+    assert_eq!(run.last().field("x-key"), Some(VALUE));
+}
+
+/// A client of `https://localhost` connects to an address, and expects a certificate of the name.
+#[test]
+fn a_server_of_the_host_is_called_localhost() {
+    let run = run(Setup { certified: "localhost", at: Some("localhost"), ..Setup::default() });
+    block_on(async {
+        let stream = run.tls_over(run.loopback(), "localhost", &["h2"]).await.unwrap();
+        let mut client = Client::new(TokioIo::new(stream), true).await;
+        let request =
+            Request::get(format!("https://localhost:{}/echo", run.port)).header("x-key", PLACEHOLDER);
+        let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        // Another name is none of that address.
+        run.tls_over(run.loopback(), "other.test", &["h2"]).await.unwrap_err();
     });
     assert_eq!(run.last().field("x-key"), Some(VALUE));
 }

@@ -156,14 +156,27 @@ impl Run {
 
     /// A connection inside without TLS.
     pub fn tcp(&self, name: &str) -> TcpStream {
-        let stream = self.sandbox.to_name(name, self.port);
-        stream.set_nonblocking(true).unwrap();
-        TcpStream::from_std(stream).unwrap()
+        asynchronous(self.sandbox.to_name(name, self.port))
+    }
+
+    /// One to this machine.
+    pub fn loopback(&self) -> TcpStream {
+        asynchronous(self.sandbox.connect((Ipv4Addr::LOCALHOST, self.port)))
     }
 
     /// A connection inside that believes the authority of the run alone.
     pub async fn tls(
         &self,
+        name: &str,
+        protocols: &[&str],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        self.tls_over(self.tcp(name), name, protocols).await
+    }
+
+    /// The same over a connection that is there.
+    pub async fn tls_over(
+        &self,
+        stream: TcpStream,
         name: &str,
         protocols: &[&str],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -174,7 +187,7 @@ impl Run {
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let server = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(server, self.tcp(name)).await
+        TlsConnector::from(Arc::new(config)).connect(server, stream).await
     }
 
     /// A client of HTTP/1.1 or HTTP/2 over TLS.
@@ -183,6 +196,11 @@ impl Run {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
         Client::new(TokioIo::new(stream), protocol == "h2").await
     }
+}
+
+fn asynchronous(stream: std::net::TcpStream) -> TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
 }
 
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
