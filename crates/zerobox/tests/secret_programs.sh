@@ -350,8 +350,12 @@ check_boto3() {
     arrived "Credential=$AWS_ACCESS_KEY_ID/" '"x-amz-content-sha256":"STREAMING-UNSIGNED-PAYLOAD-TRAILER"'
     arrived "X-Amz-Credential=$AWS_ACCESS_KEY_ID%2F"
     # The server is one that knows a wrong signature.
-    run_refused fails '403|Forbidden|SignatureDoesNotMatch' --allow-net=s3.test --env AWS_CA_BUNDLE=ca.pem --env AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID \
-        --env AWS_SECRET_ACCESS_KEY=wrong -- $client https://s3.test:$https
+    if box --allow-net=s3.test --env AWS_CA_BUNDLE=ca.pem --env AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID --env AWS_SECRET_ACCESS_KEY=wrong -- \
+        $client https://s3.test:$https > "$place/output" 2>&1; then
+        echo 'a wrong key was taken'
+        return 1
+    fi
+    grep SignatureDoesNotMatch "$place/output"
     # A file, of which the name of the key is no secret.
     mkdir "$HOME/.aws"
     printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$OPEN_KEY_ID" "$AWS_SECRET_ACCESS_KEY" > "$HOME/.aws/credentials"
