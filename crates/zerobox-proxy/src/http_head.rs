@@ -7,7 +7,7 @@ use crate::host_proxy::authority_of;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::http::uri::{self, Parts, PathAndQuery};
 use hyper::{Method, Request, StatusCode, Uri, Version};
-use zerobox_policy::{Host, Scheme};
+use zerobox_policy::{AddressClass, Host, Scheme, class_of};
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
@@ -56,8 +56,8 @@ pub(crate) fn check<B>(
     }
     match field {
         Some(text) => {
-            fit(text, host, port)?;
-            let canonical = canonical(host, text.ends_with(&format!(":{port}")).then_some(port));
+            let asked = fit(text, host, port)?;
+            let canonical = canonical(&asked, text.ends_with(&format!(":{port}")).then_some(port));
             if text != canonical {
                 set_host(request.headers_mut(), &canonical)?;
             }
@@ -94,9 +94,10 @@ pub(crate) fn make_absolute<B>(request: &mut Request<B>, host: &Host, port: u16)
     }
 }
 
-fn fit(text: &str, host: &Host, port: u16) -> Result<(), Misfit> {
+/// The host as the client names it.
+fn fit(text: &str, host: &Host, port: u16) -> Result<Host, Misfit> {
     match authority_of(text, port) {
-        Some((asked, asked_port)) if asked == *host && asked_port == port => Ok(()),
+        Some((asked, asked_port)) if stands_for(&asked, host) && asked_port == port => Ok(asked),
         Some(_) => Err(Misfit {
             status: StatusCode::MISDIRECTED_REQUEST,
             reason: format!(
@@ -107,6 +108,15 @@ fn fit(text: &str, host: &Host, port: u16) -> Result<(), Misfit> {
         }),
         None => Err(Misfit::bad("malformed host")),
     }
+}
+
+/// Whether `asked` is a name for the host that a connection leads to. What asks for `localhost` connects to an address of
+/// the loopback, for which no name is kept.
+pub(crate) fn stands_for(asked: &Host, host: &Host) -> bool {
+    let is_localhost = || matches!(asked, Host::Name(name) if name.is_localhost());
+    let is_loopback =
+        || matches!(host, Host::Address(address) if class_of(*address) == AddressClass::Loopback);
+    asked == host || is_localhost() && is_loopback()
 }
 
 fn canonical(host: &Host, port: Option<u16>) -> String {
@@ -163,12 +173,16 @@ mod tests {
     use super::*;
 
     fn checked(uri: &str, hosts: &[&str], version: Version) -> Result<String, StatusCode> {
+        checked_at("a.test", uri, hosts, version)
+    }
+
+    fn checked_at(host: &str, uri: &str, hosts: &[&str], version: Version) -> Result<String, StatusCode> {
         let mut request = Request::builder().uri(uri).version(version);
-        for host in hosts {
-            request = request.header(HOST, *host);
+        for field in hosts {
+            request = request.header(HOST, *field);
         }
         let mut request = request.body(()).unwrap();
-        let host = Host::parse("a.test").unwrap();
+        let host = Host::parse(host).unwrap();
         check(&mut request, &host, 8080, Scheme::Http).map_err(|misfit| misfit.status)?;
         Ok(request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned()).unwrap_or_default())
     }
@@ -194,6 +208,23 @@ mod tests {
         }
         assert_eq!(checked("https://a.test/", &["a.test"], Version::HTTP_11), bad);
         assert_eq!(checked("/", &[], Version::HTTP_2), bad);
+    }
+
+    #[test]
+    fn localhost_is_a_name_for_the_loopback_and_stays_one() {
+        for address in ["127.0.0.1", "[::1]", "127.0.0.2"] {
+            let checked = |uri, hosts: &[&str]| checked_at(address, uri, hosts, Version::HTTP_11);
+            assert_eq!(checked("/", &["LocalHost:8080"]), Ok("localhost:8080".to_owned()), "{address}");
+            assert_eq!(checked("/", &["localhost"]), Ok("localhost".to_owned()), "{address}");
+            let misdirected = Err(StatusCode::MISDIRECTED_REQUEST);
+            for other in ["localhost:80", "a.test:8080", "127.0.0.3:8080", "x.localhost:8080"] {
+                assert_eq!(checked("/", &[other]), misdirected, "{address}");
+            }
+        }
+        for host in ["192.0.2.1", "a.test"] {
+            let found = checked_at(host, "/", &["localhost:8080"], Version::HTTP_11);
+            assert_eq!(found, Err(StatusCode::MISDIRECTED_REQUEST), "{host}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::connection::{Shared, Target, allowed_by};
 use crate::http;
+use crate::http_head::stands_for;
 use crate::link::Link;
 use crate::pool::{Kept, Key};
 use crate::refusal;
@@ -39,14 +40,15 @@ pub(crate) async fn serve(
         let why = "the client speaks no HTTP, and this host is looked into";
         return refuse(shared, &target, hello, why, AlertDescription::NoApplicationProtocol).await;
     }
-    let key = Key { host: target.host.clone(), port: target.port, offered: protocols };
+    let name = hello.client_hello().server_name().and_then(|asked| Host::parse(asked).ok());
+    let name = name.filter(|asked| stands_for(asked, &target.host)).unwrap_or_else(|| target.host.clone());
+    let key = Key { host: name, port: target.port, offered: protocols };
     let target = Arc::new(target);
     let (link, protocol) = match open(shared, &target, server, &key).await {
         Ok(opened) => opened,
         Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
     };
-    let config =
-        shared.authority.as_ref().map(|authority| authority.config(&target.host, protocol.as_deref()));
+    let config = shared.authority.as_ref().map(|authority| authority.config(&key.host, protocol.as_deref()));
     let config = match config {
         Some(Ok(config)) => config,
         Some(Err(error)) => {
@@ -99,7 +101,7 @@ async fn open(
         shared.tell_connect(target, None, allowed_by(allowed.rule));
         return Ok((link.left(Again { protocol: protocol.clone(), ..again }), protocol));
     };
-    link(shared, target, server, key.offered.clone()).await
+    link(shared, server, key).await
 }
 
 /// What makes another connection in the place of one that was left.
@@ -127,17 +129,12 @@ impl Again {
             || (format!("{} cannot be reached", self.target.connect()), AlertDescription::InternalError);
         let server = opened.map_err(|_| why())?;
         let server = Connection::new(server.stream, server.early);
-        link(&self.shared, &self.target, server, self.key.offered.clone()).await
+        link(&self.shared, server, &self.key).await
     }
 }
 
-async fn link(
-    shared: &Shared,
-    target: &Target,
-    server: Connection,
-    offered: Vec<Vec<u8>>,
-) -> Result<Opened, Failure> {
-    let server = connect(shared, target, server, offered).await?;
+async fn link(shared: &Shared, server: Connection, key: &Key) -> Result<Opened, Failure> {
+    let server = connect(shared, &key.host, server, key.offered.clone()).await?;
     let protocol = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     let wire = Wire::Tls(Box::new(server.into()));
     let link = Link::new(wire, protocol.as_deref() == Some(H2)).await;
@@ -146,16 +143,16 @@ async fn link(
 
 type Server = tokio_rustls::client::TlsStream<Connection>;
 
-/// The server, once it has shown that it is who it should be.
+/// The server, once it has shown that it has this name.
 async fn connect(
     shared: &Shared,
-    target: &Target,
+    name: &Host,
     server: Connection,
     protocols: Vec<Vec<u8>>,
 ) -> Result<Server, Failure> {
     let own = |why: String| (why, AlertDescription::InternalError);
     let config = shared.upstream.config(protocols).await.map_err(own)?;
-    let name = match &target.host {
+    let name = match name {
         Host::Name(name) => {
             ServerName::try_from(name.as_ref().to_owned()).map_err(|error| own(error.to_string()))?
         }

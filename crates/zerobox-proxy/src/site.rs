@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, Watched};
 use crate::replace::Replacer;
 use crate::scrub::{self, coding};
 use crate::sigv4::{Resigned, Signed};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
@@ -19,8 +20,11 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use zerobox_policy::{
     Decision, Event, HttpDenial, HttpRequest, HttpVerdict, NetVerdict, NormalPath, Scheme, Secret,
     UPGRADE as CHANGE, WEBSOCKET,
@@ -31,6 +35,10 @@ const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-
 
 /// A body that is so small is read before it is sent where its length changes.
 const SMALL: usize = 64 * 1024;
+
+/// How much of the body of a refused request is read, and for how long.
+const UNREAD: usize = 1024 * 1024;
+const UNREAD_FOR: Duration = Duration::from_millis(500);
 
 /// Where the requests of a connection go.
 pub(crate) struct Site {
@@ -86,11 +94,13 @@ impl Site {
         if let Err(misfit) = http_head::check(&mut request, &self.target.host, self.target.port, self.scheme)
         {
             self.tell(method, denied(misfit.reason.clone()));
+            read_out(request).await;
             return Err(text(misfit.status, &misfit.reason));
         }
         let (decision, refused) = self.rules(&mut request);
         self.tell(method, decision);
         if let Some(answer) = refused {
+            read_out(request).await;
             return Err(answer);
         }
         if self.shared.vault.is_empty() {
@@ -175,11 +185,14 @@ impl Site {
         let ledger = Arc::new(Ledger::new(&self.shared, &self.target, &parts));
         let named = self.named(&parts);
         for index in &named {
-            match self.bound.iter().find(|bound| bound.index == *index) {
-                Some(bound) if bound.is_sent => {}
-                Some(_) => return Err(self.refuse(&parts, &ledger, *index, Leak::Plain)),
-                None => return Err(self.refuse(&parts, &ledger, *index, Leak::Unbound)),
-            }
+            let leak = match self.bound.iter().find(|bound| bound.index == *index) {
+                Some(bound) if bound.is_sent => continue,
+                Some(_) => Leak::Plain,
+                None => Leak::Unbound,
+            };
+            let answer = self.refuse(&parts, &ledger, *index, leak);
+            read_out(Request::from_parts(parts, body)).await;
+            return Err(answer);
         }
         let given: Vec<Given<'_>> = self.bound.iter().filter_map(|bound| self.given(bound)).collect();
         let signed = Signed::read(&parts, &given);
@@ -212,7 +225,9 @@ impl Site {
         for index in used {
             let limit = self.policy(index).and_then(|secret| secret.limit);
             if let Err(exceeded) = ledger.enter(index, limit) {
-                return Err(self.refuse(&parts, &ledger, index, Leak::Limit(exceeded.again)));
+                let answer = self.refuse(&parts, &ledger, index, Leak::Limit(exceeded.again));
+                read_out(Request::from_parts(parts, body)).await;
+                return Err(answer);
             }
         }
         Ok(Admitted { request: Request::from_parts(parts, body), ledger: Some(ledger) })
@@ -346,6 +361,26 @@ impl Site {
             None => answer.map(Content::Whole),
         }
     }
+}
+
+/// Reads a short body before its request is refused. In HTTP/2 the end of an answer ends the stream, which clients that
+/// are not done with sending take for an error; curl 7 then shows nothing of the answer. In HTTP/1 hyper sees to it.
+async fn read_out<B: Body<Data = Bytes>>(request: Request<B>) {
+    if request.version() != Version::HTTP_2 {
+        return;
+    }
+    let mut body = pin!(request.into_body());
+    let read = async {
+        let mut left = UNREAD;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    // What comes later is not read at all.
+    let _ = timeout(UNREAD_FOR, read).await;
 }
 
 /// The method that rules speak of.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::secrets::{
     Client, PLACEHOLDER, Run, Setup, VALUE, block_on, body, coded, gives_away, parts, percent, polled, run,
@@ -190,6 +189,29 @@ fn a_conversation_is_not_held_for_a_byte() {
             sender.send("s".into()).await.unwrap();
         }
     });
+}
+
+/// In HTTP/2 an answer before the end of the body ends the stream, which curl takes for an error.
+#[test]
+fn a_refusal_waits_for_a_short_body() {
+    let rule = HttpRule::parse("POST **/private", Effect::Deny, Origin::flag("--deny-http", None)).unwrap();
+    let run = run(Setup { http: vec![rule], ..Setup::default() });
+    block_on(async {
+        let mut client = run.client("h2").await;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let sent = polled(move |context| receiver.poll_recv(context));
+        let answer = client.ask(Request::post(uri(&run, "/private")).body(sent).unwrap());
+        let rest = async {
+            sender.send("first".into()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let is_read = sender.send("last".into()).await.is_ok();
+            drop(sender);
+            is_read
+        };
+        let ((status, _, text), is_read) = tokio::join!(answer, rest);
+        assert_eq!((status, is_read), (StatusCode::FORBIDDEN, true), "{text}");
+    });
+    assert!(run.heard().is_empty());
 }
 
 #[test]
@@ -630,15 +652,29 @@ fn many_connections_and_streams() {
 fn a_server_of_the_host_may_be_told_without_tls() {
     let run = run(Setup { tls: false, at: Some("127.0.0.1"), ..Setup::default() });
     block_on(async {
-        let stream = run.sandbox.connect((Ipv4Addr::LOCALHOST, run.port));
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        let mut client = Client::new(TokioIo::new(stream), false).await;
+        let mut client = Client::new(TokioIo::new(run.loopback()), false).await;
         let request =
             Request::get(format!("http://127.0.0.1:{}/echo", run.port)).header("x-key", PLACEHOLDER);
         let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{text}");
         assert!(!gives_away(&text, VALUE), "{text}");
+    });
+    assert_eq!(run.last().field("x-key"), Some(VALUE));
+}
+
+/// A client of `https://localhost` connects to an address, and expects a certificate of the name.
+#[test]
+fn a_server_of_the_host_is_called_localhost() {
+    let run = run(Setup { certified: "localhost", at: Some("localhost"), ..Setup::default() });
+    block_on(async {
+        let stream = run.tls_over(run.loopback(), "localhost", &["h2"]).await.unwrap();
+        let mut client = Client::new(TokioIo::new(stream), true).await;
+        let request =
+            Request::get(format!("https://localhost:{}/echo", run.port)).header("x-key", PLACEHOLDER);
+        let (status, _, text) = client.ask(request.body(body("")).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        // Another name is none of that address.
+        run.tls_over(run.loopback(), "other.test", &["h2"]).await.unwrap_err();
     });
     assert_eq!(run.last().field("x-key"), Some(VALUE));
 }

@@ -3,18 +3,16 @@
 #
 #   network_programs.sh [ZEROBOX [NAME...]]
 #
-# ZEROBOX is the release build of this checkout if it is not given. Servers on this machine's loopback stand behind
+# Servers on this machine's loopback stand behind
 # names of tests, which `--resolve` gives them. Every check shows that the allowed way works with the real client, and
 # that the forbidden ways (another name, another port, no rule) fail with the error that users of this client know, and
 # at once. Package managers ask their real registries, for which nothing but their own configuration names a host.
 #
-# Prints `ok NAME` with the time of the slowest refusal, `FAIL NAME` with the end of its output, or `skip NAME: REASON`;
-# the last line counts them. A skip that `network_programs/skips.txt` does not list is a failure.
-#
-# Runs as whoever invokes it and, when that is root, once more as an unprivileged uid. What insists on an account with a
-# name runs a third time as `postgres`, if there is such an account.
+# What it prints and as whom it runs: programs_frame.sh. A skip that `network_programs/skips.txt` does not list is a
+# failure.
 
 set -u
+source "$(dirname "$(readlink -f "$0")")/programs_frame.sh"
 
 checks="curl-http curl-https curl-http2 curl-proxy curl-deny curl-wildcard curl-redirect curl-transfers wget
 python-socket python-urllib python-requests python-httpx python-asyncio python-half-close node-fetch node-https node-http2
@@ -23,8 +21,6 @@ own-resolver names-that-lie datagrams many-connections own-loopback publish serv
 hosts-file"
 # What needs an account with a name.
 named_checks="ssh git-ssh"
-# A refusal has to be there by then: clients start slowly on a busy machine, but nobody waits for a time-out.
-limit_ms=4000
 
 # ---- the checks --------------------------------------------------------------------------------------------------
 # Each runs in a directory of its own with the clients and `ca.pem`. A failed command fails the check.
@@ -630,24 +626,6 @@ hosts_file_outside() {
 
 # ---- how they are run --------------------------------------------------------------------------------------------
 
-# `box FLAGS -- COMMAND`
-box() {
-    timeout -k 5 60 "$zerobox" "${pins[@]}" "$@"
-}
-
-# `works PATTERN FLAGS -- COMMAND`: it succeeds and prints a line like this; an empty pattern wants none.
-works() {
-    local pattern=$1 status=0
-    shift
-    box "$@" > "$place/output" 2> "$place/errors" < /dev/null || status=$?
-    if [ $status = 0 ] && { [ -z "$pattern" ] || grep -Eq -e "$pattern" "$place/output" "$place/errors"; }; then
-        return
-    fi
-    printf 'did not work (status %s, for /%s/): %s\n' $status "$pattern" "$*"
-    tail -n 20 "$place/output" "$place/errors"
-    return 1
-}
-
 # `refused PATTERN FLAGS -- COMMAND`: it fails soon with such a message, and Zerobox says what it blocked.
 refused() {
     run_refused fails "$@"
@@ -673,22 +651,6 @@ says_blocked() {
     return 1
 }
 
-run_refused() {
-    local how=$1 pattern=$2 status=0 started=${EPOCHREALTIME/./} took
-    shift 2
-    box "$@" > "$place/output" 2>&1 < /dev/null || status=$?
-    took=$(((${EPOCHREALTIME/./} - started) / 1000))
-    [ $took -le "$(cat "$place/slowest")" ] || echo $took > "$place/slowest"
-    # What we say names hosts and flags as well: the pattern is about the client's message.
-    if [ $status != 124 ] && [ $took -lt $limit_ms ] && { [ $how = ends ] || [ $status != 0 ]; } &&
-        ! grep -q '^hello' "$place/output" && grep -v '^zerobox: blocked: \|^hint: ' "$place/output" | grep -Eq -e "$pattern"; then
-        return
-    fi
-    printf 'was not refused as it should be (status %s, %s ms, for /%s/): %s\n' $status $took "$pattern" "$*"
-    cat "$place/output"
-    return 1
-}
-
 # `pairs PORT-VARIABLE NAME-PATTERN PORT-PATTERN COMMAND...`, which greets web.test on this port: it works with a rule
 # for the name, and fails with one for another name, with one for another port, and without any.
 pairs() {
@@ -698,27 +660,6 @@ pairs() {
     refused "$name_pattern" --allow-net=other.test -- "$@"
     refused_quietly "$port_pattern" --allow-net=web.test:1 -- "$@"
     refused_by_client "$name_pattern|unreachable|onnect" -- "$@"
-}
-
-# Ends the check.
-skip() {
-    echo "skip: $*"
-    exit 77
-}
-
-needs() {
-    local command
-    for command in "$@"; do
-        command -v "$command" > /dev/null || skip "not installed: $command"
-    done
-}
-
-python_has() {
-    "$python" -c "import $1" 2> /dev/null || skip "not installed: python3-$1"
-}
-
-pin() {
-    pins+=(--resolve "$1:$2:127.0.0.1")
 }
 
 await_port() {
@@ -753,109 +694,45 @@ ask_until_up() {
     return 1
 }
 
-# One check in a directory and with a home of its own; its output goes to a file.
-attempt() {
-    local name=$1
-    place=$work/$label/$name
-    mkdir -p "$place/project" "$place/home"
-    echo 0 > "$place/slowest"
-    (
-        cd "$place/project" || exit 1
-        cp "$clients"/* "$shared/ca.pem" .
-        export HOME=$place/home
-        # The package managers are the ones that may need this machine's own proxy.
-        case $name in npm | pip | cargo) ;; *) unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy NO_PROXY no_proxy ;; esac
-        servers=() pins=()
-        local one
-        for one in $http $https $h2c; do
-            for host in web.test other.test deep.sub.test sub.test; do pin $host $one; done
-        done
-        pin mail.test $smtp
-        [ -z "$grpc" ] || { pin rpc.test $grpc; pin rpc.test $grpc_clear; }
-        [ -z "$postgres" ] || pin db.test $postgres
-        trap '[ ${#servers[@]} = 0 ] || kill "${servers[@]}" 2> /dev/null || true' EXIT
-        set -eo pipefail
-        "check_$name"
-    ) > "$place/log" 2>&1
-}
-
-# Every check as the account of this process. `label` names it.
-run_pass() {
-    local name status started took slowest
-    shared=$work/shared clients=$work/clients
-    place=$work/$label
-    for name in "$@"; do
-        started=${EPOCHREALTIME/./}
-        # In a condition `set -e` has no effect, also in the functions that it calls.
-        attempt "$name"
-        status=$?
-        took=$(((${EPOCHREALTIME/./} - started) / 1000))
-        slowest=$(cat "$work/$label/$name/slowest")
-        if [ $status = 0 ]; then
-            echo "ok $label/$name: $took ms, slowest refusal $slowest ms"
-        elif [ $status = 77 ] && grep -q "^$label/$name *\(#\|\$\)" "$clients/skips.txt"; then
-            echo "skip $label/$name: $(sed -n 's/^skip: //p' "$work/$label/$name/log" | tail -n 1)"
-        else
-            echo "FAIL $label/$name: $took ms"
-            [ $status != 77 ] || echo "    a skip that network_programs/skips.txt does not list"
-            tail -n 25 "$work/$label/$name/log" | sed 's/^/    /'
-        fi
+# What every check has: the clients, and the names of the servers.
+surround() {
+    cp "$clients"/* "$shared/ca.pem" .
+    # The package managers are the ones that may need this machine's own proxy.
+    case $1 in npm | pip | cargo) ;; *) unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy NO_PROXY no_proxy ;; esac
+    pins=()
+    local port host
+    for port in $http $https $h2c; do
+        for host in web.test other.test deep.sub.test sub.test; do pin $host $port; done
     done
+    pin mail.test $smtp
+    [ -z "$grpc" ] || { pin rpc.test $grpc; pin rpc.test $grpc_clear; }
+    [ -z "$postgres" ] || pin db.test $postgres
 }
 
 # ---- the servers -------------------------------------------------------------------------------------------------
 
-start_servers() {
-    local script=$work/clients
+set_up() {
+    # The system's Python is the one that has the distribution's libraries.
+    python=$(command -v /usr/bin/python3 || command -v python3) || { echo 'not installed: python3'; return 1; }
+    shared=$work/shared
+    export python shared
     mkdir -p "$shared/git"
-    certificates > "$work/log" 2>&1 || { cat "$work/log"; return 1; }
-    repository > "$work/log" 2>&1 || { cat "$work/log"; return 1; }
+    certificates web.test other.test sub.test '*.sub.test' mail.test rpc.test db.test far.test > "$work/log" 2>&1 || { cat "$work/log"; return 1; }
+    repository "$work/sample" "$shared/git/sample.git" > "$work/log" 2>&1 || { cat "$work/log"; return 1; }
     command -v node > /dev/null || { echo 'not installed: node'; return 1; }
-    node "$script/web_server.js" "$shared" &
+    node "$clients/web_server.js" "$shared" &
     servers+=($!)
-    "$python" "$script/smtp_server.py" "$shared" &
+    "$python" "$clients/smtp_server.py" "$shared" &
     servers+=($!)
     grpc='' grpc_clear='' postgres=''
     if "$python" -c 'import grpc' 2> /dev/null; then
-        "$python" "$script/grpc_pair.py" serve "$shared" 2> "$work/grpc.log" &
+        "$python" "$clients/grpc_pair.py" serve "$shared" 2> "$work/grpc.log" &
         servers+=($!)
         port_of grpc && port_of grpc_clear || return
     fi
     port_of http && port_of https && port_of h2c && port_of smtp || return
     start_postgres > "$work/postgres.log" 2>&1 || { postgres=; tail -n 3 "$work/postgres.log" | sed 's/^/    PostgreSQL: /'; }
     export http https h2c smtp grpc grpc_clear postgres
-}
-
-# The server writes its port to a file.
-port_of() {
-    local tries
-    for ((tries = 0; tries < 400; tries++)); do
-        if [ -s "$shared/$1.port" ]; then
-            declare -g "$1=$(cat "$shared/$1.port")"
-            return
-        fi
-        sleep 0.05
-    done
-    echo "the $1 server does not start"
-    return 1
-}
-
-certificates() {
-    cd "$shared" || return
-    needs openssl
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj '/CN=Test CA' -keyout ca.key -out ca.pem &&
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj '/CN=web.test' -keyout key.pem -out request.pem &&
-        openssl x509 -req -in request.pem -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -extfile <(
-            echo 'subjectAltName=DNS:web.test,DNS:other.test,DNS:sub.test,DNS:*.sub.test,DNS:mail.test,DNS:rpc.test,DNS:db.test,DNS:far.test'
-            echo 'extendedKeyUsage=serverAuth'
-        ) && chmod 644 key.pem && cd - > /dev/null
-}
-
-repository() {
-    local git='git -c user.name=Tester -c user.email=tester@example.com -c init.defaultBranch=main'
-    HOME=$work $git init -q "$work/sample" && echo content > "$work/sample/file" &&
-        HOME=$work $git -C "$work/sample" add file && HOME=$work $git -C "$work/sample" commit -q -m one &&
-        HOME=$work $git clone -q --bare "$work/sample" "$shared/git/sample.git"
 }
 
 # It refuses root and uids without an account.
@@ -868,7 +745,7 @@ start_postgres() {
     fi
     mkdir -p "$work/postgres"
     chmod 777 "$work/postgres"
-    read -r postgres < <("$python" "$work/clients/client.py" free-ports 1)
+    read -r postgres < <("$python" "$clients/client.py" free-ports 1)
     cd "$work/postgres" || return
     "${as[@]}" "$bin/initdb" -D data -U tester --no-sync -A trust &&
         "${as[@]}" cp "$shared/cert.pem" data/server.crt && "${as[@]}" cp "$shared/key.pem" data/server.key &&
@@ -880,92 +757,4 @@ start_postgres() {
     await_port "$postgres"
 }
 
-# A toolchain in root's home is nothing to other accounts. Hard links make it visible at no cost.
-share_rust() {
-    local sysroot
-    sysroot=$(cd / && rustc --print sysroot 2> /dev/null) || return 0
-    cp -al "$sysroot" "$work/rust" 2> /dev/null || rm -rf "$work/rust"
-}
-
-main() {
-    zerobox=$work/bin/zerobox
-    mkdir -p "$work/bin" "$work/clients"
-    cp "$1" "$zerobox" || exit 1
-    cp "$(dirname "$(readlink -f "$0")")"/network_programs/* "$work/clients/" || exit 1
-    cp "$(readlink -f "$0")" "$work/bin/network_programs.sh" || exit 1
-    chmod 755 "$work" "$work/bin" "$zerobox"
-    shift
-    [ $# -gt 0 ] || set -- $checks
-    # The system's Python is the one that has the distribution's libraries.
-    python=$(command -v /usr/bin/python3 || command -v python3) || { echo 'not installed: python3'; exit 1; }
-    shared=$work/shared
-    export zerobox work python
-    export CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}"
-    start_servers || exit 1
-    local results=$work/results
-    if [ "$(id -u)" != 0 ]; then
-        pass user "$@"
-    else
-        pass root "$@"
-        share_rust
-        unset CARGO_HOME RUSTUP_HOME
-        export PATH="$work/rust/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-        pass user "$@"
-        if getent passwd postgres > /dev/null; then
-            local name named=()
-            for name in "$@"; do
-                case " $named_checks " in *" $name "*) named+=("$name") ;; esac
-            done
-            [ ${#named[@]} = 0 ] || pass postgres "${named[@]}"
-        fi
-    fi
-    local passed failed skipped
-    passed=$(grep -c '^ok ' "$results")
-    failed=$(grep -c '^FAIL ' "$results")
-    skipped=$(grep -c '^skip ' "$results")
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" = 0 ]
-}
-
-# `pass LABEL NAME...`: this script again, as the account that belongs to the label.
-pass() {
-    local as=()
-    label=$1
-    shift
-    if [ "$(id -u)" = 0 ]; then
-        case $label in
-            user) as=(setpriv --reuid=12345 --regid=12345 --clear-groups --) ;;
-            postgres) as=(setpriv --reuid=postgres --regid=postgres --clear-groups --) ;;
-        esac
-    fi
-    mkdir -p "$work/$label"
-    chmod 777 "$work/$label"
-    label=$label "${as[@]}" bash "$work/bin/network_programs.sh" --pass "$@" < /dev/null | tee -a "$work/results"
-}
-
-end() {
-    [ ${#servers[@]} = 0 ] || kill "${servers[@]}" 2> /dev/null
-    wait
-    rm -rf "$work"
-}
-
-if [ "${1:-}" = --pass ]; then
-    shift
-    run_pass "$@"
-    exit
-fi
-if [ $# = 0 ]; then
-    # What `cargo build --release` and the tests have built.
-    set -- "$(cd "$(dirname "$0")/../../.." && ls -t target/*/release/zerobox target/release/zerobox 2> /dev/null | head -n 1)"
-    [ -n "$1" ] && set -- "$(cd "$(dirname "$0")/../../.." && pwd)/$1"
-fi
-if [ ! -x "${1:-}" ]; then
-    echo "usage: $0 [ZEROBOX [NAME...]]; without one: cargo build --release" >&2
-    exit 2
-fi
-umask 022
-work=$(mktemp -d "${ZEROBOX_TEST_DIR:-/var/tmp}/zerobox-network.XXXXXX")
-servers=()
-trap end EXIT
-trap 'exit 130' INT TERM
-main "$@"
+frame "$@"

@@ -3,19 +3,17 @@
 #
 #   programs.sh [ZEROBOX [NAME...]]
 #
-# ZEROBOX is the release build of this checkout if it is not given. Each program does a small piece of real work
-# twice, without the sandbox and inside. One that does not work without it either (not installed, no account) is
-# skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the
-# end of its output, or `skip NAME: REASON`; the last line counts them and the exit code is 1 if any failed.
-#
-# Runs as whoever invokes it and, when that is root, once more as an unprivileged uid. Some programs insist on an
-# account with a name or refuse root: they run a third time as `postgres`, if there is such an account.
+# Each program does a small piece of real work twice, without the sandbox and inside. One that does not work without it
+# either (not installed, no account) is skipped with the reason. What it prints and as whom it runs: programs_frame.sh.
 
 set -u
+source "$(dirname "$(readlink -f "$0")")/programs_frame.sh"
 
-programs="git python-venv python-asyncio python-multiprocessing python-unix-server python-subprocess node npm-run
+checks="git python-venv python-asyncio python-multiprocessing python-unix-server python-subprocess node npm-run
 npm-pack cargo-build cargo-test gcc make shell-pipes shell-heredoc vim sqlite jq ripgrep tar strace ssh-keygen
 postgresql perl find-xargs tmux"
+# What needs an account with a name, or refuses root.
+named_checks="ssh-keygen postgresql"
 
 # ---- the programs ------------------------------------------------------------------------------------------------
 # Each runs in an empty directory of its own, which `box --allow-write=.` grants. `box FLAGS -- COMMAND` is the
@@ -25,7 +23,7 @@ git-as-tester() {
     git -c user.name=Tester -c user.email=tester@example.com -c init.defaultBranch=main "$@"
 }
 
-program_git() {
+check_git() {
     local git='git -c user.name=Tester -c user.email=tester@example.com -c init.defaultBranch=main'
     box --allow-write=. -- $git init -q
     echo one > file
@@ -52,7 +50,7 @@ program_git() {
     [ -z "$(git-as-tester status --porcelain --ignored | grep -v tree/)" ]
 }
 
-program_python-venv() {
+check_python-venv() {
     box --allow-write=. -- python3 -m venv --without-pip venv
     echo 'print("module")' > module.py
     box --allow-write=. -- venv/bin/python -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'
@@ -60,7 +58,7 @@ program_python-venv() {
     box -- venv/bin/python module.py | grep -x module
 }
 
-program_python-asyncio() {
+check_python-asyncio() {
     cat > main.py << 'PYTHON'
 import asyncio
 
@@ -87,7 +85,7 @@ PYTHON
     [ "$(box --allow-write=. -- python3 main.py | tr '\n' ' ')" = 'TCP UNIX CHILD ' ]
 }
 
-program_python-multiprocessing() {
+check_python-multiprocessing() {
     cat > main.py << 'PYTHON'
 import multiprocessing, sys
 from multiprocessing import shared_memory
@@ -119,7 +117,7 @@ PYTHON
     box -- python3 main.py | grep -x done
 }
 
-program_python-unix-server() {
+check_python-unix-server() {
     cat > server.py << 'PYTHON'
 import os, socketserver
 
@@ -146,7 +144,7 @@ PYTHON
     [ "$(box --allow-write=. -- sh -c 'python3 server.py | (read ready && python3 client.py)' | tr '\n' ' ')" = 'eno owt ' ]
 }
 
-program_python-subprocess() {
+check_python-subprocess() {
     cat > main.py << 'PYTHON'
 import os, pty, subprocess, tempfile, threading
 assert subprocess.run(["echo", "x"], capture_output=True, close_fds=True).stdout == b"x\n"
@@ -166,7 +164,7 @@ PYTHON
     box -- python3 main.py | grep -x done
 }
 
-program_node() {
+check_node() {
     cat > main.js << 'JAVASCRIPT'
 const http = require('http'), fs = require('fs'), net = require('net');
 const { execFileSync } = require('child_process');
@@ -196,12 +194,12 @@ JSON
     echo "console.log('hello')" > index.js
 }
 
-program_npm-run() {
+check_npm-run() {
     package-json
     box -- npm run --silent hello | grep -x HELLO
 }
 
-program_npm-pack() {
+check_npm-pack() {
     package-json
     box --allow-write=. -- npm pack --offline --silent
     tar -tzf sample-1.0.0.tgz | grep -x package/index.js
@@ -229,25 +227,25 @@ fn adds_up() {
 RUST
 }
 
-program_cargo-build() {
+check_cargo-build() {
     crate
     box --allow-write=. -- cargo build --offline --quiet
     [ "$(box -- target/debug/sample)" = 6 ]
 }
 
-program_cargo-test() {
+check_cargo-test() {
     crate
     box --allow-write=. -- cargo test --offline | grep '1 passed'
 }
 
-program_gcc() {
+check_gcc() {
     printf '#include <stdio.h>\n#include <pthread.h>\nint main(void) { puts("compiled"); return 0; }\n' > main.c
     box --allow-write=. -- gcc -O2 -pipe -pthread -o main main.c
     box --allow-write=. -- gcc -O2 -c -o main.o main.c
     box -- ./main | grep -x compiled
 }
 
-program_make() {
+check_make() {
     printf 'all: a b c d\n%%: %%.in\n\tsleep 0.1; cat $< > $@\nshow: all\n\t$(MAKE) -C sub\n' > Makefile
     mkdir sub
     printf 'all:\n\techo sub > made\n' > sub/Makefile
@@ -256,7 +254,7 @@ program_make() {
     [ "$(cat a b c d sub/made | tr '\n' ' ')" = 'a b c d sub ' ]
 }
 
-program_shell-pipes() {
+check_shell-pipes() {
     [ "$(box -- bash -c 'yes | head -n 3 | wc -l')" = 3 ]
     [ "$(box -- bash -c 'seq 1 100000 | sort -rn | head -n 1')" = 100000 ]
     [ "$(box -- bash -c 'diff <(echo a) <(echo b) | grep -c "^[<>]"')" = 2 ]
@@ -266,7 +264,7 @@ program_shell-pipes() {
     box -- sh -c 'mkfifo "$HOME/fifo" && (echo through > "$HOME/fifo" &) && [ "$(cat "$HOME/fifo")" = through ]'
 }
 
-program_shell-heredoc() {
+check_shell-heredoc() {
     cat > script.sh << 'SCRIPT'
 #!/bin/bash
 set -eu
@@ -282,7 +280,7 @@ SCRIPT
     [ "$(box -- ./script.sh | tr '\n' ' ')" = 'HERE 2 string five bye ' ]
 }
 
-program_vim() {
+check_vim() {
     echo first > file
     export box_vim
     box_vim="$(boxed --allow-write=.) vim -u NONE -i NONE -N file"
@@ -291,7 +289,7 @@ program_vim() {
     [ "$(tr '\n' ' ' < file)" = 'first second ' ]
 }
 
-program_tmux() {
+check_tmux() {
     # The server makes a socket of its own, and terminals.
     cat > session.sh << 'SCRIPT'
 set -e
@@ -307,24 +305,24 @@ SCRIPT
     grep -x in-tmux from-tmux
 }
 
-program_sqlite() {
+check_sqlite() {
     box --allow-write=. -- sqlite3 data.db 'PRAGMA journal_mode=WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);'
     [ "$(box --allow-write=. -- sqlite3 data.db 'SELECT sum(a) FROM t;')" = 3 ]
     box --allow-write=. -- sqlite3 data.db 'VACUUM; PRAGMA integrity_check;' | grep -x ok
 }
 
-program_jq() {
+check_jq() {
     [ "$(echo '{"a": [1, 2, 3]}' | box -- jq '.a | add')" = 6 ]
 }
 
-program_ripgrep() {
+check_ripgrep() {
     mkdir -p a/b
     echo needle > a/b/file
     echo hay > a/file
     [ "$(box -- rg -l needle .)" = ./a/b/file ]
 }
 
-program_tar() {
+check_tar() {
     mkdir tree
     echo x > tree/file
     ln -s file tree/link
@@ -335,17 +333,17 @@ program_tar() {
     [ "$(cat tree/link)" = x ] && [ tree/file -ef tree/second ]
 }
 
-program_strace() {
+check_strace() {
     box --allow-write=. -- strace -f -o trace -e trace=execve sh -c 'true; env true'
     grep -q 'execve("/usr/bin/env"\|execve("/bin/env"' trace
 }
 
-program_ssh-keygen() {
+check_ssh-keygen() {
     box --allow-write=. -- ssh-keygen -q -t ed25519 -N '' -C test -f key
     box -- ssh-keygen -l -f key.pub | grep -q ED25519
 }
 
-program_postgresql() {
+check_postgresql() {
     local bin
     bin=$(echo /usr/lib/postgresql/*/bin)
     [ -x "$bin/initdb" ]
@@ -360,7 +358,7 @@ SCRIPT
     [ "$(box --allow-write=. -- sh session.sh | tr '\n' ' ')" = '55 7 ' ]
 }
 
-program_perl() {
+check_perl() {
     box --allow-write=. -- perl -MFile::Temp=tempfile -MSocket -e '
         my ($handle, $name) = tempfile(UNLINK => 1);
         print $handle "x"; close $handle;
@@ -370,7 +368,7 @@ program_perl() {
     grep -x 'from child' out
 }
 
-program_find-xargs() {
+check_find-xargs() {
     mkdir -p a/b/c
     touch a/1 a/b/2 a/b/c/3
     [ "$(box -- sh -c 'find . -type f -print0 | xargs -0 -n 1 -P 2 basename | sort | tr "\n" " "')" = '1 2 3 ' ]
@@ -395,121 +393,23 @@ boxed() {
     [ "$mode" = bare ] || echo "$zerobox --quiet $* --"
 }
 
-# One program in one mode, in a directory and with a home of its own; its output goes to a file.
-attempt() {
+# Without the sandbox first.
+judge() {
     local name=$1
-    mode=$2
-    local place=$work/$label/$mode/$name
-    mkdir -p "$place/project" "$place/home"
-    (
-        cd "$place/project" || exit 1
-        export HOME=$place/home
-        set -eo pipefail
-        "program_$name"
-    ) > "$place/log" 2>&1
-}
-
-# Every program as the account of this process. `label` names it.
-run_pass() {
-    local name bare inside
-    for name in "$@"; do
-        # In a condition `set -e` has no effect, also in the functions that it calls.
-        attempt "$name" bare
-        bare=$?
-        if [ $bare = 0 ]; then
-            attempt "$name" inside
-            inside=$?
-        fi
-        if [ $bare != 0 ]; then
-            echo "skip $label/$name: does not work here without the sandbox either: $(tail -n 1 "$work/$label/bare/$name/log" | tr -d '\r')"
-        elif [ "$inside" = 0 ]; then
-            echo "ok $label/$name"
-        else
-            echo "FAIL $label/$name"
-            tail -n 15 "$work/$label/inside/$name/log" | sed 's/^/    /'
-        fi
-    done
-}
-
-# A toolchain in root's home is nothing to other accounts. Hard links make it visible at no cost.
-share_rust() {
-    local sysroot
-    sysroot=$(cd / && rustc --print sysroot 2> /dev/null) || return 0
-    cp -al "$sysroot" "$work/rust" 2> /dev/null || rm -rf "$work/rust"
-}
-
-main() {
-    zerobox=$work/bin/zerobox
-    mkdir -p "$work/bin"
-    cp "$1" "$zerobox" || exit 1
-    chmod 755 "$work" "$work/bin" "$zerobox"
-    shift
-    [ $# -gt 0 ] || set -- $programs
-
-    export zerobox work
-    # The home is a new one, but the toolchains are where they were.
-    export CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}"
-    export PYENV_ROOT="${PYENV_ROOT:-$HOME/.pyenv}"
-    local accounts=$work/results
-    if [ "$(id -u)" != 0 ]; then
-        pass user "$@"
+    mode=bare
+    attempt "check_$name" "$work/$label/bare/$name"
+    if [ $? != 0 ]; then
+        echo "skip $label/$name: does not work here without the sandbox either: $(tail -n 1 "$place/log" | tr -d '\r')"
+        return
+    fi
+    mode=inside
+    attempt "check_$name" "$work/$label/inside/$name"
+    if [ $? = 0 ]; then
+        echo "ok $label/$name"
     else
-        pass root "$@"
-        share_rust
-        unset CARGO_HOME RUSTUP_HOME PYENV_ROOT
-        export PATH="$work/rust/bin:/usr/local/bin:/usr/bin:/bin"
-        pass user "$@"
-        if getent passwd postgres > /dev/null; then
-            local named=()
-            for name in "$@"; do
-                case $name in ssh-keygen | postgresql) named+=("$name") ;; esac
-            done
-            [ ${#named[@]} = 0 ] || pass postgres "${named[@]}"
-        fi
+        echo "FAIL $label/$name"
+        tail -n 15 "$place/log" | sed 's/^/    /'
     fi
-    local passed failed skipped
-    passed=$(grep -c '^ok ' "$accounts")
-    failed=$(grep -c '^FAIL ' "$accounts")
-    skipped=$(grep -c '^skip ' "$accounts")
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" = 0 ]
 }
 
-# `pass LABEL NAME...`: this script again, as the account that belongs to the label.
-pass() {
-    local as=() this
-    this=$(readlink -f "$0")
-    # The account may not be able to read the script where it is.
-    [ -e "$work/bin/programs.sh" ] || cp "$this" "$work/bin/programs.sh"
-    label=$1
-    shift
-    if [ "$(id -u)" = 0 ]; then
-        case $label in
-            user) as=(setpriv --reuid=12345 --regid=12345 --clear-groups --) ;;
-            postgres) as=(setpriv --reuid=postgres --regid=postgres --clear-groups --) ;;
-        esac
-    fi
-    mkdir -p "$work/$label"
-    chmod 777 "$work/$label"
-    label=$label "${as[@]}" bash "$work/bin/programs.sh" --pass "$@" < /dev/null | tee -a "$work/results"
-}
-
-if [ "${1:-}" = --pass ]; then
-    shift
-    run_pass "$@"
-    exit
-fi
-if [ $# = 0 ]; then
-    # What `cargo build --release` and the tests have built.
-    set -- "$(cd "$(dirname "$0")/../../.." && ls -t target/*/release/zerobox target/release/zerobox 2>/dev/null | head -n 1)"
-    [ -n "$1" ] && set -- "$(cd "$(dirname "$0")/../../.." && pwd)/$1"
-fi
-if [ ! -x "${1:-}" ]; then
-    echo "usage: $0 [ZEROBOX [NAME...]]; without one: cargo build --release" >&2
-    exit 2
-fi
-umask 022
-work=$(mktemp -d "${ZEROBOX_TEST_DIR:-/var/tmp}/zerobox-programs.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-main "$@"
+frame "$@"

@@ -167,9 +167,12 @@ impl Run {
 
     /// A connection inside without TLS.
     pub fn tcp(&self, name: &str) -> TcpStream {
-        let stream = self.sandbox.to_name(name, self.port);
-        stream.set_nonblocking(true).unwrap();
-        TcpStream::from_std(stream).unwrap()
+        asynchronous(self.sandbox.to_name(name, self.port))
+    }
+
+    /// One to this machine.
+    pub fn loopback(&self) -> TcpStream {
+        asynchronous(self.sandbox.connect((Ipv4Addr::LOCALHOST, self.port)))
     }
 
     /// A connection inside that believes the authority of the run alone.
@@ -178,9 +181,18 @@ impl Run {
         name: &str,
         protocols: &[&str],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let config = self.config(protocols);
+        self.tls_over(self.tcp(name), name, protocols).await
+    }
+
+    /// The same over a connection that is there.
+    pub async fn tls_over(
+        &self,
+        stream: TcpStream,
+        name: &str,
+        protocols: &[&str],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let server = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(config).connect(server, self.tcp(name)).await
+        TlsConnector::from(self.config(protocols)).connect(server, stream).await
     }
 
     /// A client that believes the authority of the run alone, and remembers sessions.
@@ -200,6 +212,11 @@ impl Run {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
         Client::new(TokioIo::new(stream), protocol == "h2").await
     }
+}
+
+fn asynchronous(stream: std::net::TcpStream) -> TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
 }
 
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
