@@ -10,7 +10,7 @@ use zerobox::EventSink;
 /// Without a flag the command may read the system directories, the current directory and the toolchains on PATH. It
 /// may write nothing but a private home and temporary files, which are gone afterwards. It has no network but a loopback
 /// of its own, few variables, and sees no other process.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(
     name = "zerobox",
     version,
@@ -54,6 +54,19 @@ pub(crate) struct Flags {
     pub(crate) command: Vec<OsString>,
 }
 
+impl Flags {
+    /// `zerobox -- COMMAND`: what the parser would say to it. The parser is made of all flags, with all that help says of
+    /// them, which takes 0.1 of the 4 ms of a start.
+    pub(crate) fn without_any(words: &[OsString]) -> Option<Self> {
+        match words {
+            [_, dashes, command @ ..] if dashes == "--" && !command.is_empty() => {
+                Some(Self { command: command.to_vec(), ..Self::default() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How `--dry-run` prints.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DryRun {
@@ -88,3 +101,27 @@ Examples:
   zerobox --publish=3000 -- npm run dev
   zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
   zerobox --dry-run --allow-write=. -- npm test";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_any_flag_all_is_as_the_parser_says() {
+        for line in [
+            "zerobox -- true",
+            "zerobox -- --quiet -- x",
+            "zerobox --",
+            "zerobox true",
+            "zerobox --quiet -- x",
+            "zerobox",
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let Some(flags) = Flags::without_any(&words) else {
+                assert!(!line.starts_with("zerobox -- "), "{line}");
+                continue;
+            };
+            assert_eq!(format!("{flags:?}"), format!("{:?}", Flags::try_parse_from(&words).unwrap()));
+        }
+    }
+}
