@@ -101,27 +101,3 @@ Examples:
   zerobox --publish=3000 -- npm run dev
   zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
   zerobox --dry-run --allow-write=. -- npm test";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_any_flag_all_is_as_the_parser_says() {
-        for line in [
-            "zerobox -- true",
-            "zerobox -- --quiet -- x",
-            "zerobox --",
-            "zerobox true",
-            "zerobox --quiet -- x",
-            "zerobox",
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let Some(flags) = Flags::without_any(&words) else {
-                assert!(!line.starts_with("zerobox -- "), "{line}");
-                continue;
-            };
-            assert_eq!(format!("{flags:?}"), format!("{:?}", Flags::try_parse_from(&words).unwrap()));
-        }
-    }
-}
