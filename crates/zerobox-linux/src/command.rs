@@ -2,8 +2,9 @@
 //! that it has, and executes.
 //!
 //! It shares init's table of descriptors until the exec, so that the listener of the filter is init's as well
-//! without being sent, and so that the Landlock ruleset is found by its number.
+//! without being sent.
 
+use crate::fence;
 use crate::handoff;
 use crate::message::{Failure, Stage, send_listeners};
 use crate::prepare::{Network, Prepared};
@@ -16,6 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
 pub(crate) const READY: u8 = 0xff;
 pub(crate) const NO_LISTENER: i32 = -1;
+/// What init says first: the view is the root of both.
+pub(crate) const VIEW_MADE: u8 = 2;
 /// What init says last: the view is complete, and init itself has given up what it had.
 pub(crate) const EXECUTE: u8 = 1;
 
@@ -52,19 +55,22 @@ fn confine(
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
+    sys::unshare(libc::CLONE_NEWIPC).map_err(Failure::at(Stage::Ipc))?;
     make_network(&prepared.network, control)?;
-    // Capabilities outlive the limits, since binding to processors and lowering limits needs none.
+    let _ = rustix::io::write(report, &[NAMESPACES_MADE]);
+    hear(go, &mut [VIEW_MADE])?;
+    // Opening what the rules are about takes as long as it takes init to join the network and to detach the host's root.
+    let ruleset = fence::ruleset(prepared)?;
+    // Capabilities outlive the limits, since binding to processors and lowering limits needs none; and what is opened above
+    // needs no place below the command's own limit of open files.
     limit(prepared)?;
-    let _ = rustix::io::write(report, &[NETWORK_MADE]);
-    let mut number = [0; 4];
-    hear(go, &mut number)?;
-    let ruleset = i32::from_le_bytes(number);
     change_directory(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities()
         .and_then(|()| sys::keep_capabilities(0))
         .map_err(Failure::at(Stage::Privileges))?;
-    sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
+    sys::landlock_restrict(ruleset.as_fd()).map_err(Failure::at(Stage::Landlock))?;
+    drop(ruleset);
     let listener = sys::seccomp(&prepared.filter, prepared.listens).map_err(Failure::at(Stage::Filter))?;
     // The descriptor is left open: from now on it is init's.
     let number = listener.map_or(NO_LISTENER, |listener| {
@@ -154,5 +160,5 @@ fn execute(prepared: &Prepared) -> Failure {
     Failure::at(Stage::Execute)(errno)
 }
 
-/// Sent as soon as init may join the network namespace.
-pub(crate) const NETWORK_MADE: u8 = 0xfe;
+/// Sent as soon as init may join the network and ipc namespaces.
+pub(crate) const NAMESPACES_MADE: u8 = 0xfe;

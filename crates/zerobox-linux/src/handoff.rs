@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 
 /// Returns when `descriptor` is readable, or after a moment.
 pub(crate) fn look_for(descriptor: impl AsFd) {
-    let until = Instant::now() + MOMENT;
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    while Instant::now() < until {
+    look_until(|| {
         let mut fds = [PollFd::new(&descriptor, PollFlags::IN)];
-        if !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0)) {
-            return;
-        }
+        !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
+    });
+}
+
+/// Returns when something `has_happened`, or after a moment.
+pub(crate) fn look_until(mut has_happened: impl FnMut() -> bool) {
+    let until = Instant::now() + MOMENT;
+    while Instant::now() < until && !has_happened() {
         rustix::thread::sched_yield();
     }
 }

@@ -6,12 +6,12 @@
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
 use crate::capture;
-use crate::command::{self, EXECUTE, NETWORK_MADE, NO_LISTENER, READY};
-use crate::fence;
+use crate::command::{self, EXECUTE, NAMESPACES_MADE, NO_LISTENER, READY, VIEW_MADE};
 use crate::handoff;
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
+use crate::plan::Mount;
 use crate::prepare::{Identity, Network, Prepared};
 use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
@@ -20,11 +20,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
-use std::collections::HashSet;
-use std::ffi::{CStr, OsString};
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
+use zerobox_policy::is_within;
 
 /// Never returns.
 pub(crate) fn run(prepared: &Prepared, control: &OwnedFd, inside: Option<OwnedFd>) -> ! {
@@ -51,7 +52,16 @@ struct Init<'a> {
     end: Option<Instant>,
     home: Option<&'a Path>,
     /// What the start itself put into the home directory.
-    own_paths: HashSet<PathBuf>,
+    own: HashMap<&'a OsStr, Own>,
+}
+
+/// What of the start is at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    /// A directory of our own, in which the command may have put something.
+    Directory,
+    /// A granted tree, or what hides one.
+    Mount,
 }
 
 fn start<'a>(
@@ -76,18 +86,16 @@ fn start<'a>(
     let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
     root::enter(prepared)?;
-    let ruleset = fence::ruleset(prepared)?;
-    let number = ruleset.as_raw_fd().to_le_bytes();
-    rustix::io::write(&go, &number).map_err(Failure::at(Stage::Init))?;
-    await_network(&report)?;
-    if !matches!(prepared.network, Network::Host) {
-        sys::join_network_of(pidfd.as_fd()).map_err(Failure::at(Stage::Network))?;
-    }
+    rustix::io::write(&go, &[VIEW_MADE]).map_err(Failure::at(Stage::Init))?;
+    await_namespaces(&report)?;
+    let is_own = !matches!(prepared.network, Network::Host);
+    let joined = libc::CLONE_NEWIPC | if is_own { libc::CLONE_NEWNET } else { 0 };
+    sys::join_namespaces_of(pidfd.as_fd(), joined).map_err(Failure::at(Stage::Network))?;
     root::detach_host()?;
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
-    drop((await_go, tell, pidfd, ruleset));
+    drop((await_go, tell, pidfd));
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
@@ -96,8 +104,7 @@ fn start<'a>(
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at(Stage::Init))?;
     rustix::io::write(&go, &[EXECUTE]).map_err(Failure::at(Stage::Init))?;
-    let own_paths =
-        prepared.plan.iter().flat_map(|plan| &plan.mounts).map(|mount| mount.path().to_owned()).collect();
+    let home = prepared.home.as_deref();
     Ok(Init {
         control,
         command,
@@ -108,8 +115,8 @@ fn start<'a>(
         inside,
         memory: prepared.watched_memory.map(MemoryWatch::new),
         end: prepared.longest.and_then(|longest| Instant::now().checked_add(longest)),
-        home: prepared.home.as_deref(),
-        own_paths,
+        home,
+        own: home.map(|home| own_paths(prepared, home)).unwrap_or_default(),
     })
 }
 
@@ -133,9 +140,9 @@ fn map_identity(identity: &Identity) -> sys::Result<()> {
     write(c"/proc/self/uid_map", identity.uid_map.to_bytes())
 }
 
-fn await_network(report: &OwnedFd) -> Result<(), Failure> {
+fn await_namespaces(report: &OwnedFd) -> Result<(), Failure> {
     match next_report(report)? {
-        Report::Network => Ok(()),
+        Report::Namespaces => Ok(()),
         _ => Err(Failure::at(Stage::Network)(Errno::PROTO)),
     }
 }
@@ -144,12 +151,12 @@ fn await_ready(report: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     match next_report(report)? {
         Report::Ready(NO_LISTENER) => Ok(None),
         Report::Ready(number) => Ok(Some(sys::adopt(number))),
-        Report::Network => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
+        Report::Namespaces => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
     }
 }
 
 enum Report {
-    Network,
+    Namespaces,
     Ready(i32),
 }
 
@@ -159,7 +166,7 @@ fn next_report(report: &OwnedFd) -> Result<Report, Failure> {
     handoff::look_for(report);
     read_exactly(report, &mut kind)?;
     match kind[0] {
-        NETWORK_MADE => Ok(Report::Network),
+        NAMESPACES_MADE => Ok(Report::Namespaces),
         READY => {
             let mut number = [0; 4];
             read_exactly(report, &mut number)?;
@@ -212,6 +219,17 @@ fn become_small() -> sys::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)
+}
+
+/// What the start put into `home`. The steps come in order, so that a mount takes the place of the directory it is on.
+fn own_paths<'a>(prepared: &'a Prepared, home: &Path) -> HashMap<&'a OsStr, Own> {
+    let mounts = prepared.plan.iter().flat_map(|plan| &plan.mounts);
+    let inside = mounts.filter(|mount| is_within(mount.path(), home));
+    let own = |mount: &Mount| match mount {
+        Mount::Directory { .. } | Mount::Scratch { .. } => Own::Directory,
+        _ => Own::Mount,
+    };
+    inside.map(|mount| (mount.path().as_os_str(), own(mount))).collect()
 }
 
 impl Init<'_> {
@@ -365,9 +383,8 @@ impl Init<'_> {
         while let Some(directory) = directories.pop() {
             for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let path = entry.path();
-                if self.own_paths.contains(&path) {
-                    let is_ours = entry.file_type().is_ok_and(|kind| kind.is_dir()) && !self.is_mount(&path);
-                    directories.extend(is_ours.then_some(path));
+                if let Some(own) = self.own.get(path.as_os_str()) {
+                    directories.extend((*own == Own::Directory).then_some(path));
                 } else if let Ok(name) = path.strip_prefix(home) {
                     size += name.as_os_str().len() + 1;
                     if size >= MAX_SIZE - 1 {
@@ -379,12 +396,6 @@ impl Init<'_> {
         }
         names.sort();
         names
-    }
-
-    /// A granted tree inside the home directory is on another file system than the home itself.
-    fn is_mount(&self, path: &Path) -> bool {
-        let device = |path: &Path| rustix::fs::lstat(path).ok().map(|stat| stat.st_dev);
-        device(path) != self.home.and_then(device)
     }
 }
 

@@ -77,6 +77,7 @@ pub(crate) enum Stage {
     Pivot,
     Landlock,
     LandlockRule,
+    Ipc,
     Network,
     Capture,
     Limit,
@@ -88,13 +89,14 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Identity,
         Self::Root,
         Self::Mount,
         Self::Pivot,
         Self::Landlock,
         Self::LandlockRule,
+        Self::Ipc,
         Self::Network,
         Self::Capture,
         Self::Limit,

@@ -141,7 +141,7 @@ impl Attempt {
 
     /// Why it will not work, as far as the view tells.
     fn errno(&self) -> Option<Errno> {
-        let check = |path: &[u8], access| accessible(&self.from_here(path), access).err();
+        let check = |path: &[u8], access| accessible(&self.reachable(path), access).err();
         match self.file_use {
             FileUse::Read => check(&self.path, Access::READ_OK),
             FileUse::Execute => check(&self.path, Access::EXEC_OK),
@@ -154,7 +154,7 @@ impl Attempt {
     }
 
     /// The path as init can use it.
-    fn from_here(&self, path: &[u8]) -> Vec<u8> {
+    fn reachable(&self, path: &[u8]) -> Vec<u8> {
         if path.starts_with(b"/") {
             return path.to_vec();
         }

@@ -1,8 +1,9 @@
 //! The command's file system, built step by step on an empty one. Runs in init, before anything untrusted does.
 //!
-//! Every path of the host is opened without following any link (`RESOLVE_NO_SYMLINKS`): the policy has followed
-//! them, and what is a link now was swapped in meanwhile. Targets are opened inside the new root with
-//! `RESOLVE_IN_ROOT`, so that nothing in a workspace can lead a mount out of it (bubblewrap CVE-2026-87766).
+//! The way to every path of the host is opened without following any link (`RESOLVE_NO_SYMLINKS`), and neither is the
+//! name at its end: the policy has followed them, and what is a link now was swapped in meanwhile. The way to a target is
+//! opened inside the new root with `RESOLVE_IN_ROOT`, so that nothing in a workspace can lead a mount out of it (bubblewrap
+//! CVE-2026-87766).
 
 use crate::message::{Failure, Stage};
 use crate::prepare::{MountStep, Prepared, StepKind};
@@ -16,7 +17,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     let root = empty_root(prepared.scratch_size).map_err(Failure::at(Stage::Root))?;
-    let mut builder = Builder { root: root.as_fd(), cover_directory: false, cover_file: false };
+    let mut builder = Builder {
+        root: root.as_fd(),
+        sources: Near::new(ResolveFlags::NO_SYMLINKS),
+        targets: Near::new(ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS),
+        cover_directory: None,
+        cover_file: None,
+    };
     for (index, step) in prepared.mounts.iter().enumerate() {
         builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
     }
@@ -60,24 +67,36 @@ fn pivot(root: &OwnedFd) -> Result<()> {
 
 struct Builder<'a> {
     root: BorrowedFd<'a>,
-    cover_directory: bool,
-    cover_file: bool,
+    sources: Near<'a>,
+    targets: Near<'a>,
+    /// The first cover of each kind, which the others are copies of.
+    cover_directory: Option<OwnedFd>,
+    cover_file: Option<OwnedFd>,
 }
 
-impl Builder<'_> {
-    fn step(&mut self, step: &MountStep) -> Result<()> {
+impl<'a> Builder<'a> {
+    fn step(&mut self, step: &'a MountStep) -> Result<()> {
         let target = step.target.as_c_str();
         match &step.kind {
-            StepKind::Directory => match rustix::fs::mkdirat(self.root, target, Mode::from_raw_mode(0o755)) {
-                Err(rustix::io::Errno::EXIST) => Ok(()),
-                other => other,
-            },
-            StepKind::File => self.make_file(target, 0o644),
-            StepKind::Link { target: text } => rustix::fs::symlinkat(text.as_c_str(), self.root, target),
+            StepKind::Directory => {
+                let (directory, name) = self.targets.find(self.root, target)?;
+                match rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755)) {
+                    Err(rustix::io::Errno::EXIST) => Ok(()),
+                    other => other,
+                }
+            }
+            StepKind::File => {
+                let (directory, name) = self.targets.find(self.root, target)?;
+                make_file(directory, name, 0o644)
+            }
+            StepKind::Link { target: text } => {
+                let (directory, name) = self.targets.find(self.root, target)?;
+                rustix::fs::symlinkat(text.as_c_str(), directory, name)
+            }
             StepKind::Text { text, own } => self.text(target, text.as_bytes(), own.as_deref()),
             StepKind::Bind { source, attributes } => {
-                let source = open_path(CWD, source, ResolveFlags::NO_SYMLINKS)?;
-                let tree = clone_tree(source.as_fd(), c"")?;
+                let (directory, name) = self.sources.find(CWD, source)?;
+                let tree = clone_tree(directory, name)?;
                 sys::mount_setattr(tree.as_fd(), *attributes, true)?;
                 self.attach(&tree, target)
             }
@@ -104,12 +123,8 @@ impl Builder<'_> {
         }
     }
 
-    fn make_file(&self, path: &CStr, mode: u32) -> Result<()> {
-        rustix::fs::mknodat(self.root, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
-    }
-
     /// A file of our own: at `target`, or on top of the host's that is there.
-    fn text(&self, target: &CStr, text: &[u8], own: Option<&CStr>) -> Result<()> {
+    fn text(&mut self, target: &'a CStr, text: &[u8], own: Option<&CStr>) -> Result<()> {
         let name = own.unwrap_or(target);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.root, name, flags, Mode::from_raw_mode(0o444))?;
@@ -123,31 +138,33 @@ impl Builder<'_> {
         rustix::fs::unlinkat(self.root, name, AtFlags::empty())
     }
 
-    fn attach(&self, tree: &OwnedFd, target: &CStr) -> Result<()> {
-        let target = open_path(self.root, target, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        rustix::mount::move_mount(tree, c"", target, c"", flags)
+    fn attach(&mut self, tree: &OwnedFd, target: &'a CStr) -> Result<()> {
+        let (directory, name) = self.targets.find(self.root, target)?;
+        rustix::mount::move_mount(tree, c"", directory, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     }
 
     /// A node that nobody may open, not even its owner, over whatever is at `target`.
-    fn cover(&mut self, target: &CStr, directory: bool) -> Result<()> {
-        let (name, made) = match directory {
-            true => (COVER_DIRECTORY, &mut self.cover_directory),
-            false => (COVER_FILE, &mut self.cover_file),
-        };
-        if !std::mem::replace(made, true) {
-            match directory {
-                true => rustix::fs::mkdirat(self.root, name, Mode::empty())?,
-                false => self.make_file(name, 0)?,
-            }
+    fn cover(&mut self, target: &'a CStr, directory: bool) -> Result<()> {
+        let first = if directory { &self.cover_directory } else { &self.cover_file };
+        if let Some(first) = first {
+            // A copy of a mount has its attributes.
+            let tree = clone_tree(first.as_fd(), c"")?;
+            return self.attach(&tree, target);
+        }
+        let name = cover_name(directory);
+        match directory {
+            true => rustix::fs::mkdirat(self.root, name, Mode::empty())?,
+            false => make_file(self.root, name, 0)?,
         }
         let tree = clone_tree(self.root, name)?;
         sys::mount_setattr(tree.as_fd(), READ_ONLY, false)?;
-        self.attach(&tree, target)
+        self.attach(&tree, target)?;
+        *(if directory { &mut self.cover_directory } else { &mut self.cover_file }) = Some(tree);
+        Ok(())
     }
 
     /// A directory of our own for anything: the one at `target`, or a new one on top of it, if that is the host's.
-    fn scratch(&self, target: &CStr, mode: Mode, own: Option<&CStr>) -> Result<()> {
+    fn scratch(&mut self, target: &'a CStr, mode: Mode, own: Option<&CStr>) -> Result<()> {
         let Some(source) = own else {
             return rustix::fs::chmodat(self.root, target, mode, AtFlags::empty());
         };
@@ -160,19 +177,49 @@ impl Builder<'_> {
 
     /// The covers stay where they are mounted; their names go.
     fn unname_covers(&self) -> Result<()> {
-        if self.cover_directory {
-            rustix::fs::unlinkat(self.root, COVER_DIRECTORY, AtFlags::REMOVEDIR)?;
+        if self.cover_directory.is_some() {
+            rustix::fs::unlinkat(self.root, cover_name(true), AtFlags::REMOVEDIR)?;
         }
-        if self.cover_file {
-            rustix::fs::unlinkat(self.root, COVER_FILE, AtFlags::empty())?;
+        if self.cover_file.is_some() {
+            rustix::fs::unlinkat(self.root, cover_name(false), AtFlags::empty())?;
         }
         Ok(())
     }
 }
 
-fn open_path(directory: BorrowedFd<'_>, path: &CStr, resolve: ResolveFlags) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
+/// The directory of the last path. Most steps are about neighbours, and the way to them is looked up once.
+struct Near<'a> {
+    resolve: ResolveFlags,
+    last: Option<(&'a [u8], OwnedFd)>,
+}
+
+impl<'a> Near<'a> {
+    fn new(resolve: ResolveFlags) -> Self {
+        Self { resolve, last: None }
+    }
+
+    /// The directory that `path`, which begins at `from`, is in, and its name there, which may be a link by now: whoever
+    /// takes it must not follow that.
+    fn find<'b>(&'b mut self, from: BorrowedFd<'b>, path: &'a CStr) -> Result<(BorrowedFd<'b>, &'a CStr)> {
+        let bytes = path.to_bytes_with_nul();
+        let Some(slash) = bytes.iter().rposition(|byte| *byte == b'/') else { return Ok((from, path)) };
+        let (way, name) = (&bytes[..slash.max(1)], &bytes[slash + 1..]);
+        let name = CStr::from_bytes_with_nul(name).map_err(|_| rustix::io::Errno::INVAL)?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != way) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat2(from, way, flags, Mode::empty(), self.resolve)?;
+            self.last = Some((way, directory));
+        }
+        Ok((self.last.as_ref().map_or(from, |(_, directory)| directory.as_fd()), name))
+    }
+}
+
+fn cover_name(directory: bool) -> &'static CStr {
+    if directory { c".cover-directory" } else { c".cover-file" }
+}
+
+fn make_file(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<()> {
+    rustix::fs::mknodat(directory, name, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
 }
 
 fn clone_tree(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
@@ -188,8 +235,6 @@ fn inert() -> MountAttrFlags {
 
 const READ_ONLY: u64 =
     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-const COVER_DIRECTORY: &CStr = c".cover-directory";
-const COVER_FILE: &CStr = c".cover-file";
 /// An inode costs kernel memory that the size does not count.
 const BYTES_PER_INODE: u64 = 2 << 10;
 const FEWEST_INODES: u64 = 1 << 10;

@@ -4,6 +4,7 @@ use crate::capture::Listeners;
 use crate::cgroup::Group;
 use crate::command;
 use crate::error::SpawnError;
+use crate::handoff;
 use crate::init;
 use crate::message::{FAILURE_SIZE, Message, Observed, Stage};
 use crate::prepare::{self, Network, Prepared};
@@ -332,11 +333,13 @@ impl Running {
         self.cgroup.as_ref().map_or(0, Group::memory_kills)
     }
 
-    /// Waits for init to be gone, after the command's end.
-    pub fn finish(self) {
+    /// Waits for init to be gone, after the command's end, and gives back what was prepared.
+    pub fn finish(self) -> Prepared {
         if matches!(self.control, Channel::Init(_)) {
+            handoff::look_until(|| sys::has_ended(self.process));
             let _ = sys::wait_for(self.process, 0);
         }
+        self.prepared
     }
 }
 
@@ -347,9 +350,6 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+/// Those of init. The command's process makes the rest, which take longer, while init builds the view.
+const NAMESPACES: i32 =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;

@@ -136,9 +136,9 @@ pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, path: BorrowedFd<'_>, acce
 }
 
 /// `landlock_restrict_self(2)`.
-pub(crate) fn landlock_restrict(ruleset: RawFd) -> Result<()> {
+pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) }).map(drop)
 }
 
 /// `seccomp(2)`: puts `filter` on this process, and returns its listener if `listen`.
@@ -349,15 +349,29 @@ pub(crate) fn network_of(socket: BorrowedFd<'_>) -> Result<u64> {
     Ok(cookie)
 }
 
-/// Joins the network namespace of a child, setns(2) by pidfd.
-pub(crate) fn join_network_of(process: BorrowedFd<'_>) -> Result<()> {
+/// Joins those `namespaces` of a child, setns(2) by pidfd.
+pub(crate) fn join_namespaces_of(process: BorrowedFd<'_>, namespaces: c_int) -> Result<()> {
     // SAFETY: no pointers; the caller is single-threaded.
-    check(unsafe { libc::syscall(libc::SYS_setns, process.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_setns, process.as_raw_fd(), namespaces) }).map(drop)
 }
 
 /// waitpid(2) for any child, without waiting: its number and wait status, or `None` if none has ended.
 pub(crate) fn reap() -> Result<Option<(i32, i32)>> {
     wait_for(-1, libc::WNOHANG).map(|(pid, status)| (pid > 0).then_some((pid, status)))
+}
+
+/// Whether child `pid` waits to be waited for, waitid(2), or is none of ours.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` has the kernel's size for it, and is all zero where the call leaves it, which is a valid value.
+    let info = unsafe {
+        if libc::waitid(libc::P_PID, pid.cast_unsigned(), info.as_mut_ptr(), options) != 0 {
+            return true;
+        }
+        info.assume_init()
+    };
+    info.si_signo != 0
 }
 
 /// waitpid(2) for child `pid`, or any for -1.

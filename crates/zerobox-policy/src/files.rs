@@ -109,8 +109,8 @@ impl FileRules {
             by_path.entry(&rule.path).push(index);
         }
         let is_lifted = |rule: &FileRule| {
-            let mut others = by_path.get(&rule.path).into_iter().flatten();
-            rule.is_cut_out() && others.any(|other| lifts(&rules[*other], rule))
+            let mut others = by_path.get(&rule.path).filter(|_| rule.is_cut_out()).into_iter().flatten();
+            others.any(|other| lifts(&rules[*other], rule))
         };
         if !rules.iter().any(is_lifted) {
             return Self { rules, by_path };
@@ -136,7 +136,10 @@ impl FileRules {
 
     /// Decides about `path`, which must be canonical.
     pub fn decide(&self, path: &Path, access: Access) -> Verdict<'_> {
-        let covering: Vec<&FileRule> = self.covering(path).collect();
+        Self::decide_by(&self.covering(path).collect::<Vec<_>>(), access)
+    }
+
+    fn decide_by<'a>(covering: &[&'a FileRule], access: Access) -> Verdict<'a> {
         // The caller's denies come first, since they are the ones that cannot be lifted.
         let applies = |rule: &&&FileRule| {
             rule.effect == Effect::Deny
@@ -155,7 +158,8 @@ impl FileRules {
 
     /// The most that is granted at `path`; `None` if it may not even be read.
     pub fn granted(&self, path: &Path) -> Option<Access> {
-        [Access::Write, Access::Read].into_iter().find(|access| self.decide(path, *access).allowed)
+        let covering: Vec<&FileRule> = self.covering(path).collect();
+        [Access::Write, Access::Read].into_iter().find(|access| Self::decide_by(&covering, *access).allowed)
     }
 }
 

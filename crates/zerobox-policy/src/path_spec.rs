@@ -43,6 +43,9 @@ impl PathSpec {
 
 /// Splits a list at its commas; `,,` stands for a comma in a name, and empty items are dropped.
 pub fn split_list(list: &OsStr) -> Vec<OsString> {
+    if !list.as_bytes().contains(&b',') {
+        return Some(list).filter(|list| !list.is_empty()).map(OsStr::to_owned).into_iter().collect();
+    }
     let mut items = vec![Vec::new()];
     let mut bytes = list.as_bytes().iter().copied().peekable();
     while let Some(byte) = bytes.next() {

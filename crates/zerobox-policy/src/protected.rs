@@ -103,7 +103,8 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError>
     let mut found = Found { existing: Vec::new(), watched: Vec::new(), tree };
     let names: Option<Vec<OsString>> = files.names(root).map(|names| names.into_keys().collect());
     let names = names.as_deref();
-    for (name, obeyed_by) in TABLE.iter().filter(|(name, _)| is_listed(names, first(name))) {
+    let rows = if names.is_some_and(<[_]>::is_empty) { &[] } else { TABLE };
+    for (name, obeyed_by) in rows.iter().filter(|(name, _)| is_listed(names, first(name))) {
         let path = root.join(name);
         if files.node(&path).is_ok() {
             found.tree.present.push(PathBuf::from(name));
@@ -137,12 +138,14 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError>
 }
 
 fn first(name: &str) -> &str {
-    name.split('/').next().unwrap_or(name)
+    let slash = name.bytes().position(|byte| byte == b'/');
+    &name[..slash.unwrap_or(name.len())]
 }
 
 /// Whether a listing, if there is one, has `name`.
 fn is_listed(names: Option<&[OsString]>, name: &str) -> bool {
-    names.is_none_or(|names| names.iter().any(|listed| listed == name))
+    let name = name.as_bytes();
+    names.is_none_or(|names| names.iter().any(|listed| listed.as_bytes() == name))
 }
 
 /// If `root` is itself the beginning of `name` (a grant of `.vscode`, for `.vscode/tasks.json`): what remains, below it.

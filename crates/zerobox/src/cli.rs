@@ -19,10 +19,11 @@ use zerobox_policy::{PolicyError, quote};
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
     let masked = Arguments::take();
-    let flags = match Flags::try_parse_from(masked.words()) {
-        Ok(flags) => flags,
-        Err(error) => return misread(&error),
-    };
+    let flags =
+        match Flags::without_any(masked.words()).map_or_else(|| Flags::try_parse_from(masked.words()), Ok) {
+            Ok(flags) => flags,
+            Err(error) => return misread(&error),
+        };
     if let Some(shell) = flags.completions {
         return print(&completions(shell));
     }
@@ -79,7 +80,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     if debug {
         dry_run::text(&session).lines().for_each(say);
     }
-    let report = session.run()?;
+    let report = session.run_at_last()?;
     if debug {
         report.secret_lines().iter().for_each(|line| say(line));
     }

@@ -75,7 +75,22 @@ impl Session {
     ///
     /// # Errors
     /// Whenever the command was not run.
-    pub fn run(mut self) -> Result<Report, Error> {
+    pub fn run(self) -> Result<Report, Error> {
+        Ok(self.carry_out()?.0)
+    }
+
+    /// The same as the last thing that a process does: what the run was made of ends with the process. To give it back piece
+    /// by piece, on pages that were shared with the sandbox's processes, takes 0.1 ms.
+    ///
+    /// # Errors
+    /// Whenever the command was not run.
+    pub fn run_at_last(self) -> Result<Report, Error> {
+        let (report, remains) = self.carry_out()?;
+        std::mem::forget(remains);
+        Ok(report)
+    }
+
+    fn carry_out(mut self) -> Result<(Report, Remains), Error> {
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
@@ -116,24 +131,27 @@ impl Session {
                 remedy: "a kernel with nf_tables and its `tproxy` (`CONFIG_NFT_TPROXY`)",
             });
         }
-        running.finish();
+        // Everything in the sandbox is dead, and the kernel takes its mounts down meanwhile.
+        let created = changes::find(&self.policy, start);
+        let prepared = running.finish();
         run.outside.stop();
         let summary = events.summary();
-        Ok(Report {
+        let report = Report {
             outcome,
             out_of_memory,
             dropped: run.dropped,
-            created: changes::find(&self.policy, start),
+            created,
             blocked: summary.blocked,
             failed: summary.failed,
             secrets: summary.secrets,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,
-            notes: self.policy.notes,
+            notes: std::mem::take(&mut self.policy.notes),
             limits: self.policy.limits,
-            cwd: self.policy.cwd,
-        })
+            cwd: self.policy.cwd.clone(),
+        };
+        Ok((report, Remains { _host: self.host, _policy: self.policy, _prepared: prepared }))
     }
 
     /// Plans to show what takes the place of files with secrets, and the authority of the run, if there is one.
@@ -151,6 +169,13 @@ impl Session {
         }
         Ok(trust.map(|trust| trust.authority))
     }
+}
+
+/// What a run was made of. The values of secrets are not in it.
+struct Remains {
+    _host: Host,
+    _policy: Policy,
+    _prepared: Prepared,
 }
 
 struct Run {

@@ -104,11 +104,13 @@ pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u3
             continue;
         }
         let path = rule.path.clone();
+        // Landlock grants by tree, and what is shown in a scratch directory is in its tree.
+        let is_granted = policy.scratch.iter().any(|scratch| is_within(&path, &scratch.path));
         if rule.state == PathState::Special {
             rules.push(LandlockRule { path, rights: Rights::Device, directory: false });
         } else if view.absent.iter().any(|absent| is_within(absent, &rule.path)) && access == Access::Read {
             around_absent(&rule.path, view, &mut rules);
-        } else {
+        } else if !is_granted {
             let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
             nested.push((&rule.path, access));
             rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory });

@@ -4,7 +4,7 @@ use crate::facts::HostFacts;
 use crate::plan::{Contents, NetworkPlan};
 use rustix::fs::{Access as Permission, AtFlags, CWD, accessat};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Access, Effect, Link, PathMap, PathState, Policy, RuleSource, ScratchKind, is_within};
 
@@ -210,8 +210,8 @@ impl View {
 
     /// The operations, parents before children.
     pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts, network: &NetworkPlan) -> Vec<Mount> {
-        let mut builder =
-            Builder { view: self, made: HashSet::from([PathBuf::from("/")]), mounts: Vec::new() };
+        let mut builder = Builder { view: self, made: PathMap::default(), mounts: Vec::new() };
+        builder.made.insert(Path::new("/"), ());
         builder.devices(policy, facts);
         let is_own_text = |path: &Path| network.files().iter().any(|(file, _)| file == path);
         for (path, region) in self.regions.sorted() {
@@ -255,7 +255,7 @@ fn etc(policy: &Policy) -> Option<Region> {
 
 struct Builder<'a> {
     view: &'a View,
-    made: HashSet<PathBuf>,
+    made: PathMap<()>,
     mounts: Vec<Mount>,
 }
 
@@ -266,23 +266,26 @@ impl Builder<'_> {
     }
 
     fn directories(&mut self, path: &Path) {
-        let mut missing: Vec<&Path> =
-            path.ancestors().take_while(|path| !self.made.contains(*path)).collect();
+        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.is_made(path)).collect();
         missing.reverse();
         for path in missing {
             if self.is_ours(path) {
                 self.mounts.push(Mount::Directory { path: path.to_owned() });
             }
-            self.made.insert(path.to_owned());
+            self.made.insert(path, ());
         }
+    }
+
+    fn is_made(&self, path: &Path) -> bool {
+        self.made.get(path).is_some()
     }
 
     fn mount_point(&mut self, path: &Path, directory: bool) {
         if directory {
             self.directories(path);
-        } else if self.is_ours(path) && !self.made.contains(path) {
+        } else if self.is_ours(path) && !self.is_made(path) {
             self.directories(path.parent().unwrap_or(path));
-            self.made.insert(path.to_owned());
+            self.made.insert(path, ());
             self.mounts.push(Mount::File { path: path.to_owned() });
         }
     }
@@ -317,7 +320,7 @@ impl Builder<'_> {
     }
 
     fn node(&mut self, path: &Path, source: &Path) {
-        if !self.made.contains(path) && (self.is_ours(path) || path != source) {
+        if !self.is_made(path) && (self.is_ours(path) || path != source) {
             self.mount_point(path, false);
             self.mounts.push(Mount::Node { path: path.to_owned(), source: source.to_owned() });
         }
@@ -330,7 +333,7 @@ impl Builder<'_> {
             return;
         }
         self.directories(path.parent().unwrap_or(path));
-        self.made.insert(path.to_owned());
+        self.made.insert(path, ());
         self.mounts.push(Mount::Text { path: path.to_owned(), text: text.clone(), over_host });
     }
 
@@ -351,7 +354,7 @@ impl Builder<'_> {
         }
         for (path, target) in DEVICE_LINKS {
             self.mounts.push(Mount::Link { path: PathBuf::from(path), target: PathBuf::from(target) });
-            self.made.insert(PathBuf::from(path));
+            self.made.insert(Path::new(path), ());
         }
     }
 
@@ -366,9 +369,9 @@ impl Builder<'_> {
 
     /// A link inside a tree of the host is there already.
     fn link(&mut self, link: &Link) {
-        if self.is_ours(&link.path) && !self.made.contains(&link.path) {
+        if self.is_ours(&link.path) && !self.is_made(&link.path) {
             self.directories(link.path.parent().unwrap_or(&link.path));
-            self.made.insert(link.path.clone());
+            self.made.insert(&link.path, ());
             self.mounts.push(Mount::Link { path: link.path.clone(), target: link.target.clone() });
         }
     }

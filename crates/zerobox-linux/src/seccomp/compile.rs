@@ -5,7 +5,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "the operation codes of BPF have 16 bits")]
 
-use super::table::{Action, Case, Entry, NEWEST};
+use super::table::{Action, Case, Condition, Entry, NEWEST};
 use libc::sock_filter;
 
 /// The program for `entries`, which are sorted by number and name each call once. If init is to `tell` of what is refused, it
@@ -22,57 +22,52 @@ pub(crate) fn compile(entries: &[Entry], tell: bool) -> Vec<sock_filter> {
         program.extend([jump(JGE, X32_BIT, 0, 1), fail(libc::ENOSYS)]);
     }
     program.extend([jump(JGT, NEWEST, 0, 1), fail(libc::ENOSYS)]);
-    program.extend(search(entries, tell));
+    search(entries, tell, &mut program);
     program
 }
 
-fn search(entries: &[Entry], tell: bool) -> Vec<sock_filter> {
+fn search(entries: &[Entry], tell: bool, program: &mut Vec<sock_filter>) {
     if entries.len() <= LINEAR {
-        let mut program: Vec<_> = entries.iter().flat_map(|entry| row(entry, tell)).collect();
+        entries.iter().for_each(|entry| row(entry, tell, program));
         program.push(ret(libc::SECCOMP_RET_ALLOW));
-        return program;
+        return;
     }
     let (below, above) = entries.split_at(entries.len() / 2);
-    let below_program = search(below, tell);
-    let mut program = vec![jump(JGE, above[0].number, 0, 1), always(below_program.len())];
-    program.extend(below_program);
-    program.extend(search(above, tell));
-    program
+    program.extend([jump(JGE, above[0].number, 0, 1), always(0)]);
+    let start = program.len();
+    search(below, tell, program);
+    program[start - 1] = always(program.len() - start);
+    search(above, tell, program);
 }
 
 /// `if number == row { cases }`, falling through to the next row otherwise.
-fn row(entry: &Entry, tell: bool) -> Vec<sock_filter> {
-    let mut body = Vec::new();
-    for case in entry.cases.iter() {
-        body.extend(self::case(case, tell));
-    }
+fn row(entry: &Entry, tell: bool, program: &mut Vec<sock_filter>) {
+    program.push(jump(JEQ, entry.number, 0, 0));
+    let start = program.len();
+    entry.cases.iter().for_each(|case| self::case(case, tell, program));
     if !entry.cases.iter().any(|case| case.when.is_empty()) {
-        body.push(ret(libc::SECCOMP_RET_ALLOW));
+        program.push(ret(libc::SECCOMP_RET_ALLOW));
     }
-    let mut program = vec![jump(JEQ, entry.number, 0, u8::try_from(body.len()).expect("a row is short"))];
-    program.append(&mut body);
-    program
+    program[start - 1].jf = u8::try_from(program.len() - start).expect("a row is short");
 }
 
-fn case(case: &Case, tell: bool) -> Vec<sock_filter> {
-    let action = match case.action {
+fn case(case: &Case, tell: bool, program: &mut Vec<sock_filter>) {
+    let length = |condition: &Condition| if condition.mask == u32::MAX { 2 } else { 3 };
+    let mut rest: u8 = case.when.iter().map(length).sum::<u8>() + 1;
+    for condition in case.when {
+        rest -= length(condition);
+        let (met, unmet) = if condition.equal { (0, rest) } else { (rest, 0) };
+        program.push(load(OFFSET_ARGUMENTS + 8 * u32::from(condition.argument)));
+        if condition.mask != u32::MAX {
+            program.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, condition.mask));
+        }
+        program.push(jump(JEQ, condition.value, met, unmet));
+    }
+    program.push(match case.action {
         // Libraries try new calls all the time and fall back to old ones, which is nobody's business.
         Action::Fail(errno) if !tell || errno == libc::ENOSYS => fail(errno),
         Action::Fail(_) | Action::Mediate | Action::Observe => ret(libc::SECCOMP_RET_USER_NOTIF),
-    };
-    let mut program = vec![action];
-    for condition in case.when.iter().rev() {
-        let skip = u8::try_from(program.len()).expect("a case is short");
-        let (met, unmet) = if condition.equal { (0, skip) } else { (skip, 0) };
-        let mut test = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(condition.argument))];
-        if condition.mask != u32::MAX {
-            test.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, condition.mask));
-        }
-        test.push(jump(JEQ, condition.value, met, unmet));
-        test.append(&mut program);
-        program = test;
-    }
-    program
+    });
 }
 
 fn load(offset: u32) -> sock_filter {

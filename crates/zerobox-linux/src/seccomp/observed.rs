@@ -4,6 +4,8 @@
 //! out whatever walks trees: `find` and `git status` open directories (`O_DIRECTORY`) and files relative to one, and look at what
 //! they find without following links.
 
+#![allow(clippy::cast_possible_truncation, reason = "numbers of system calls are small")]
+
 use super::table::{Action, Case, Condition, Entry, any, is, masked_is};
 use std::borrow::Cow;
 use zerobox_policy::Observation;

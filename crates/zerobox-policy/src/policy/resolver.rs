@@ -65,7 +65,11 @@ impl<'a> Resolver<'a> {
         let shared = TEMPORARY.iter().filter(|_| request.share_tmp).map(OsString::from);
         let listed = request.allow_write.iter().flat_map(|list| match list {
             PathList::All => vec![OsString::from("/")],
-            PathList::Listed(text) => [split_list(text), vec![text.clone()]].concat(),
+            PathList::Listed(text) => {
+                let mut items = split_list(text);
+                items.extend((items.first() != Some(text)).then(|| text.clone()));
+                items
+            }
         });
         let paths = listed.chain(shared).map(|text| self.spec(&text).path);
         let found = paths.filter_map(|path| Resolved::find(&path, self.surroundings.files).ok());
@@ -166,6 +170,9 @@ impl<'a> Resolver<'a> {
     /// A link in a workspace that leads out of it. It may have been put there by a command of an earlier run, or by
     /// whoever made the repository.
     fn link_out(&self, found: &Resolved) -> Option<PathBuf> {
+        if found.links.is_empty() {
+            return None;
+        }
         let left = |workspace: &&PathBuf| !is_within(&found.path, workspace);
         let left: Vec<_> = self.workspaces.iter().filter(left).collect();
         let mut links = found.links.iter().map(|link| &link.path);

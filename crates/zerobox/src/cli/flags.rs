@@ -10,7 +10,7 @@ use zerobox::{EventSink, Observation};
 /// Without a flag the command may read the system directories, the current directory and the toolchains on PATH. It
 /// may write nothing but a private home and temporary files, which are gone afterwards. It has no network but a loopback
 /// of its own, few variables, and sees no other process.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(
     name = "zerobox",
     version,
@@ -62,6 +62,30 @@ pub(crate) struct Flags {
     pub(crate) command: Vec<OsString>,
 }
 
+impl Flags {
+    /// `zerobox -- COMMAND`: what the parser would say to it. The parser is made of all flags, with all that help says of
+    /// them, which takes 0.1 of the 4 ms of a start.
+    pub(crate) fn without_any(words: &[OsString]) -> Option<Self> {
+        match words {
+            [_, dashes, command @ ..] if dashes == "--" && !command.is_empty() => {
+                Some(Self { command: command.to_vec(), ..Self::default() })
+            }
+            _ => None,
+        }
+    }
+
+    /// What to observe, given whether somebody reads what is printed.
+    pub(crate) fn observation(&self, on_terminal: bool) -> Observation {
+        match self.report {
+            Some(Reporting::Off) => Observation::Nothing,
+            Some(Reporting::Denials) => Observation::Denials,
+            Some(Reporting::All) => Observation::Everything,
+            None if on_terminal && !self.quiet || self.events.is_some() => Observation::Denials,
+            None => Observation::Nothing,
+        }
+    }
+}
+
 /// What a run reports of files and system calls.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Reporting {
@@ -88,19 +112,6 @@ pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
-}
-
-impl Flags {
-    /// What to observe, given whether somebody reads what is printed.
-    pub(crate) fn observation(&self, on_terminal: bool) -> Observation {
-        match self.report {
-            Some(Reporting::Off) => Observation::Nothing,
-            Some(Reporting::Denials) => Observation::Denials,
-            Some(Reporting::All) => Observation::Everything,
-            None if on_terminal && !self.quiet || self.events.is_some() => Observation::Denials,
-            None => Observation::Nothing,
-        }
-    }
 }
 
 const AFTER_HELP: &str = "\

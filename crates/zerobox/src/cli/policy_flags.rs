@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use zerobox::{ByteSize, Cpus, EnvList, NetList, Observation, PathList, Request, Timeout};
 
 /// What the command may do.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct PolicyFlags {
     /// Let the command read these files and directories, or everything
     ///

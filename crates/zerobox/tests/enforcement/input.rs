@@ -12,7 +12,8 @@ pub const CASES: &[Case] = cases![
         contradictions_name_both, no_command_is_refused, a_working_directory_that_is_hidden_is_refused,
         lists_never_swallow_the_command, names_may_be_any_bytes, special_files_are_refused_in_grants,
         garbage_never_panics, the_command_keeps_its_flags, escapes_are_not_shown_raw, repeated_flags_add_up,
-        long_arguments_pass, chdir_with_a_flag;
+        long_arguments_pass, chdir_with_a_flag,
+        without_a_flag_all_is_as_the_parser_says;
 ];
 
 /// A file that must not come into being when zerobox refuses.
@@ -25,6 +26,20 @@ fn refused(f: &Fixture, flags: &[&str], names: &[&str], hint: bool) {
         false => outcome.assert_refused(125, names),
     };
     assert!(!f.exists("project/started"), "the command was run\n{outcome}");
+}
+
+/// `zerobox -- COMMAND` is understood without the parser of the flags. `--private-tmp` is the default and goes through it.
+fn without_a_flag_all_is_as_the_parser_says(f: &Fixture) -> Verdict {
+    let script = "env | sort; cut -d' ' -f5- /proc/self/mountinfo; cat /proc/self/limits; grep Seccomp /proc/self/status";
+    let command = ["/bin/sh", "-c", script];
+    let (without, with) = (f.run(&[], &command), f.run(&["--private-tmp"], &command));
+    without.assert_code(0);
+    assert!(without.text().lines().count() > 30, "{without}");
+    assert_eq!(without.text(), with.text());
+    // What looks like a flag behind the dashes is the command's, and without a command there is none to run.
+    f.run(&[], &["--quiet"]).assert_refused(127, &["--quiet"]);
+    f.run(&[], &[]).assert_refused_with_hint(125, &["no command"]);
+    Ok(())
 }
 
 fn unknown_flags_are_refused(f: &Fixture) -> Verdict {
