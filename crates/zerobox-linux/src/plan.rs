@@ -80,9 +80,10 @@ impl Plan {
             fix_affinity: limits.affinity.is_some(),
             spare_group: landlock_abi < fence::SCOPED_ABI,
         };
+        let mounts = view.mounts(policy, facts, &network);
         let plan = Self {
-            landlock: fence::rules(policy, &view, &network, landlock_abi),
-            mounts: view.mounts(policy, facts, &network),
+            landlock: fence::rules(policy, &view, &mounts, &network, landlock_abi),
+            mounts,
             landlock_abi,
             syscalls: seccomp::entries(filter),
             filter,
