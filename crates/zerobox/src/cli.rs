@@ -5,6 +5,7 @@ mod dry_run;
 mod flags;
 mod policy_flags;
 mod text;
+mod why;
 
 use arguments::Arguments;
 use clap::error::{ContextKind, ErrorKind};
@@ -19,6 +20,11 @@ use zerobox_policy::{PolicyError, quote};
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
     let masked = Arguments::take();
+    // A command of that name goes behind `--`.
+    match masked.words().get(1).and_then(|word| word.to_str()) {
+        Some("why") => return why::main(&masked),
+        _ => {}
+    }
     let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,
         Err(error) => return misread(&error),

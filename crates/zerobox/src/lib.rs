@@ -24,11 +24,15 @@ mod report;
 mod secrets;
 mod supervisor;
 mod trust;
+mod why;
 
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
+pub use why::{Answer, Change, How, Rule, Why};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};
+pub use zerobox_policy::{
+    ByteSize, Cpus, EnvList, NetList, PathList, Policy, Question, QuestionError, Request, SecretText, Timeout,
+};

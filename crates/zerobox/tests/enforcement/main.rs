@@ -53,6 +53,7 @@ mod streams;
 mod syscalls;
 mod terminal;
 mod tools;
+mod why;
 
 use case::{Case, Who};
 use fixture::Fixture;
@@ -146,4 +147,5 @@ const AREAS: &[(&str, &[Case])] = &[
     ("input", input::CASES),
     ("reports", reports::CASES),
     ("leftovers", leftovers::CASES),
+    ("why", why::CASES),
 ];
