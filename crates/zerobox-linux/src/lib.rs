@@ -19,6 +19,7 @@ mod message;
 mod netlink;
 mod plan;
 mod prepare;
+mod probe;
 mod root;
 mod seccomp;
 mod signals;
@@ -35,6 +36,7 @@ pub use plan::{
     Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights,
 };
 pub use prepare::{Prepared, duplicate, fill_streams};
+pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
 pub use spawn::{Connections, Ending, Happening, Running, spawn};

@@ -6,7 +6,7 @@ mod mounts;
 mod network;
 
 pub use fence::{LandlockRule, Rights};
-pub(crate) use fence::{SOCKET_ABI, handled, scopes};
+pub(crate) use fence::{OLDEST_ABI, SCOPED_ABI, SOCKET_ABI, handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
 pub use network::{Capture, NetworkPlan};

@@ -3,5 +3,5 @@
 mod compile;
 mod table;
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{compile, notify_of};
 pub use table::{Action, Case, Condition, Entry, Options, entries};

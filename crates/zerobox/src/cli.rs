@@ -1,6 +1,7 @@
 //! The command line: flags in, exit code out.
 
 mod arguments;
+mod doctor;
 mod dry_run;
 mod flags;
 mod policy_flags;
@@ -22,6 +23,7 @@ pub(crate) fn main() -> i32 {
     let masked = Arguments::take();
     // A command of that name goes behind `--`.
     match masked.words().get(1).and_then(|word| word.to_str()) {
+        Some("doctor") => return doctor::main(&masked),
         Some("why") => return why::main(&masked),
         _ => {}
     }

@@ -15,6 +15,7 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod doctor;
 mod error;
 mod events;
 mod host;
@@ -26,6 +27,7 @@ mod supervisor;
 mod trust;
 mod why;
 
+pub use doctor::{Diagnosis, Finding, Health, Need, State};
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed};
 pub use host::Host;

@@ -179,9 +179,9 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
 }
 
 /// Without the right to truncate (ABI 3) a file that may not be written could be emptied.
-pub(super) const OLDEST_ABI: u32 = 3;
+pub(crate) const OLDEST_ABI: u32 = 3;
 /// Scopes for signals and abstract sockets.
-pub(super) const SCOPED_ABI: u32 = 6;
+pub(crate) const SCOPED_ABI: u32 = 6;
 /// The right to resolve a socket's path.
 pub(crate) const SOCKET_ABI: u32 = 9;
 

@@ -25,6 +25,16 @@ pub(crate) fn compile(entries: &[Entry]) -> Vec<sock_filter> {
     program
 }
 
+/// A program that notifies a listener of `number` and allows everything else.
+pub(crate) fn notify_of(number: libc::c_long) -> Vec<sock_filter> {
+    vec![
+        load(OFFSET_NUMBER),
+        jump(JEQ, number as u32, 0, 1),
+        ret(libc::SECCOMP_RET_USER_NOTIF),
+        ret(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
 fn search(entries: &[Entry]) -> Vec<sock_filter> {
     if entries.len() <= LINEAR {
         let mut program: Vec<_> = entries.iter().flat_map(row).collect();

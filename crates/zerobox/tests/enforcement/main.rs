@@ -13,6 +13,7 @@
 mod case;
 mod denies;
 mod descriptors;
+mod doctor;
 mod environment;
 mod exits;
 mod files;
@@ -148,4 +149,5 @@ const AREAS: &[(&str, &[Case])] = &[
     ("reports", reports::CASES),
     ("leftovers", leftovers::CASES),
     ("why", why::CASES),
+    ("doctor", doctor::CASES),
 ];
