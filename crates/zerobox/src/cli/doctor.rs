@@ -11,7 +11,7 @@ use zerobox::{Diagnosis, Finding, Health, Need, State};
 ///
 /// Each thing is tried out, in a process of its own. Nothing is changed.
 #[derive(Debug, Parser)]
-#[command(name = "zerobox doctor", after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "zerobox doctor", bin_name = "zerobox doctor", after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Flags {
     /// Answer for programs
     #[arg(long)]

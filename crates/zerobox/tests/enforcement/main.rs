@@ -18,6 +18,7 @@ mod environment;
 mod exits;
 mod files;
 mod fixture;
+mod help;
 mod homes;
 mod identity;
 mod input;
@@ -150,4 +151,5 @@ const AREAS: &[(&str, &[Case])] = &[
     ("leftovers", leftovers::CASES),
     ("why", why::CASES),
     ("doctor", doctor::CASES),
+    ("help", help::CASES),
 ];
