@@ -62,10 +62,10 @@ impl Why {
     pub(super) fn file(&self, answer: &mut Answer, text: &OsStr, wish: Wish) {
         let surroundings = self.session.surroundings();
         if wish == Wish::Execute && !text.as_bytes().contains(&b'/') {
-            return match self.program(answer, text) {
-                Some(path) => self.path(answer, path, wish, &surroundings),
-                None => {}
-            };
+            if let Some(path) = self.program(answer, text) {
+                self.path(answer, path, wish, &surroundings);
+            }
+            return;
         }
         // The `?` of our own keeps one of the path's.
         let text = [text.as_bytes(), b"?"].concat();
@@ -288,7 +288,7 @@ impl Why {
         }
         answer.allow(match (asked.wish, asked.exists()) {
             (Wish::Write, true) => format!("{private}; what is there outside stays as it is"),
-            (Wish::Write, false) => format!("{private}"),
+            (Wish::Write, false) => private.to_owned(),
             (_, true) => format!("{private}, with nothing in it but what is allowed"),
             (_, false) => format!("{private}; nothing is there until the command makes it"),
         });
