@@ -95,6 +95,16 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Whether the kernel takes the rules that hand connections over, which a sandbox can do without.
+    ///
+    /// # Errors
+    /// What it says to them.
+    pub(crate) fn hand_over(&self) -> Result<()> {
+        self.rules_4.exchange(Some(NETFILTER))
+    }
+}
+
 /// By default a port that is still waiting for late packets is free again at once on the loopback addresses only, and to all
 /// of these others it takes a minute (`tcp_tw_reuse`, ip-sysctl.rst): after some ten thousand connections to one host the
 /// kernel would look for a free port among all of them. Where the file cannot be written it stays so.

@@ -20,6 +20,7 @@ mod netlink;
 mod observer;
 mod plan;
 mod prepare;
+mod probe;
 mod root;
 mod seccomp;
 mod signals;
@@ -38,6 +39,7 @@ pub use plan::{
     ResourceLimit, Rights,
 };
 pub use prepare::{Prepared, duplicate, fill_streams};
+pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
 pub use spawn::{Connections, Ending, Happening, Running, spawn};

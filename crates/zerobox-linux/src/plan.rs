@@ -8,7 +8,7 @@ mod network;
 
 pub use contents::Contents;
 pub use fence::{LandlockRule, Rights};
-pub(crate) use fence::{SOCKET_ABI, handled, scopes};
+pub(crate) use fence::{OLDEST_ABI, SCOPED_ABI, SOCKET_ABI, handled, scopes};
 pub use limits::{LimitPlan, Resource, ResourceLimit};
 pub use mounts::Mount;
 pub use network::{Capture, NetworkPlan};
@@ -83,9 +83,10 @@ impl Plan {
             spare_group: landlock_abi < fence::SCOPED_ABI,
             observation: policy.observation,
         };
+        let mounts = view.mounts(policy, facts, &network);
         let plan = Self {
-            landlock: fence::rules(policy, &view, &network, landlock_abi),
-            mounts: view.mounts(policy, facts, &network),
+            landlock: fence::rules(policy, &view, &mounts, &network, landlock_abi),
+            mounts,
             landlock_abi,
             syscalls: seccomp::entries(filter),
             filter,

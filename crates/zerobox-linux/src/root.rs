@@ -43,7 +43,7 @@ pub(crate) fn detach_host() -> std::result::Result<(), Failure> {
 
 /// One file system holds all directories of our own, so that one size bounds them together. It is put on `/proc`
 /// for the moment, where no path that a policy may grant leads through.
-fn empty_root(size: u64) -> Result<OwnedFd> {
+pub(crate) fn empty_root(size: u64) -> Result<OwnedFd> {
     let inodes = (size / BYTES_PER_INODE).max(FEWEST_INODES);
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(context.as_fd(), c"size", size.to_string())?;
@@ -54,12 +54,12 @@ fn empty_root(size: u64) -> Result<OwnedFd> {
     Ok(root)
 }
 
-fn mount(context: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
+pub(crate) fn mount(context: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
     rustix::mount::fsconfig_create(context.as_fd())?;
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn pivot(root: &OwnedFd) -> Result<()> {
+pub(crate) fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(root)?;
     // With both arguments the same, the old root ends up on top of the new one, pivot_root(2).
     rustix::process::pivot_root(c".", c".")
@@ -222,14 +222,14 @@ fn make_file(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<()> {
     rustix::fs::mknodat(directory, name, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
 }
 
-fn clone_tree(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+pub(crate) fn clone_tree(directory: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     flags |= if path.is_empty() { OpenTreeFlags::AT_EMPTY_PATH } else { OpenTreeFlags::AT_SYMLINK_NOFOLLOW };
     rustix::mount::open_tree(directory, path, flags)
 }
 
-fn inert() -> MountAttrFlags {
+pub(crate) fn inert() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC
 }
 

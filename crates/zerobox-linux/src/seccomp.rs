@@ -4,7 +4,7 @@ mod compile;
 mod observed;
 mod table;
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{compile, notify_of};
 pub(crate) use observed::{PathArgument, Reach, Row, row};
 pub use table::{Action, Case, Condition, Entry, Options, entries};
 

@@ -78,10 +78,7 @@ fn fits(pattern: &str, name: &OsStr) -> bool {
 ///
 /// # Errors
 /// `Variable` and `NamePattern` for what cannot be read.
-pub(crate) fn build(
-    request: &Request,
-    surroundings: &Surroundings<'_>,
-) -> Result<Vec<Variable>, PolicyError> {
+pub fn build(request: &Request, surroundings: &Surroundings<'_>) -> Result<Vec<Variable>, PolicyError> {
     if request.allow_all || request.no_sandbox {
         return with_set(request, inherited(surroundings, &Origin::Flag("--allow-all".into())), &[]);
     }

@@ -245,6 +245,11 @@ impl fmt::Display for HttpDenial {
 
 /// The flag that would allow it. A `*` in the path is no pattern.
 fn hint(request: &HttpRequest<'_>) -> String {
+    flag_for("--allow-http", request)
+}
+
+/// `flag` with a rule about this request and no other, whatever its query.
+pub(crate) fn flag_for(flag: &str, request: &HttpRequest<'_>) -> String {
     let HttpRequest { method, scheme, port, path, .. } = request;
     let host = match request.host {
         Host::Name(name) => name.to_string(),
@@ -252,7 +257,7 @@ fn hint(request: &HttpRequest<'_>) -> String {
     };
     let port = if *port == scheme.port() { String::new() } else { format!(":{port}") };
     let path = path.as_str().replace('*', "%2A");
-    format!("--allow-http={}", quote::word(format!("{method} {scheme}://{host}{port}{path}")))
+    format!("{flag}={}", quote::word(format!("{method} {scheme}://{host}{port}{path}")))
 }
 
 #[cfg(test)]

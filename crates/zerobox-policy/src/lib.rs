@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod credentials;
 mod environment;
 mod error;
 mod event;
@@ -22,6 +23,7 @@ mod paths;
 mod placeholder;
 mod policy;
 mod protected;
+mod question;
 pub mod quote;
 mod repositories;
 mod request;
@@ -33,7 +35,8 @@ mod toolchains;
 mod tree;
 
 pub use address::{AddressClass, class_of};
-pub use environment::{NamePattern, Variable};
+pub use credentials::{credentials_in, is_secret_name};
+pub use environment::{NamePattern, Variable, build as build_environment};
 pub use error::PolicyError;
 pub use event::{Decision, Event};
 pub use files::{Access, Effect, FileRule, FileRules, PathState, RuleSource, Verdict};
@@ -54,6 +57,7 @@ pub use paths::{Link, Resolved};
 pub use placeholder::{placeholder, random_bytes};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, WatchedTree, obeyed_names};
+pub use question::{Asked, Question, QuestionError, Target};
 pub use request::{EnvList, NetList, PathList, Request};
 pub use secret::{
     ClosedHost, Hidden, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,

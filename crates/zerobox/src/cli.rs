@@ -1,15 +1,18 @@
 //! The command line: flags in, exit code out.
 
 mod arguments;
+mod doctor;
 mod dry_run;
 mod flags;
+mod help;
 mod policy_flags;
 mod text;
+mod why;
 
 use arguments::Arguments;
+use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory, Parser};
-use flags::{DryRun, Flags, Shell};
+use flags::{DryRun, Flags};
 use std::io::{IsTerminal, Write};
 use text::say;
 use zerobox::{Error, Request, Session};
@@ -19,16 +22,26 @@ use zerobox_policy::{PolicyError, quote};
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
     let masked = Arguments::take();
+    // A command of that name goes behind `--`.
+    match masked.words().get(1).and_then(|word| word.to_str()) {
+        Some("doctor") => return doctor::main(&masked),
+        Some("help") => return help::main(&masked),
+        Some("why") => return why::main(&masked),
+        _ => {}
+    }
     let flags =
         match Flags::without_any(masked.words()).map_or_else(|| Flags::try_parse_from(masked.words()), Ok) {
             Ok(flags) => flags,
+            Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+                return print(help::whole(masked.words().iter().any(|word| word == "--help")).as_bytes());
+            }
             Err(error) => return misread(&error),
         };
     if let Some(shell) = flags.completions {
-        return print(&completions(shell));
+        return print(&help::completions(shell));
     }
     if flags.man_page {
-        return print(&man_page());
+        return print(&help::man_page());
     }
     let bare = flags.policy.bare_list();
     match run(flags, masked) {
@@ -141,24 +154,6 @@ fn misread(error: &clap::Error) -> i32 {
     say(&message);
     say(&format!("hint: {hint}"));
     FAILED
-}
-
-fn completions(shell: Shell) -> Vec<u8> {
-    let mut script = Vec::new();
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    clap_complete::generate(shell, &mut Flags::command(), "zerobox", &mut script);
-    script
-}
-
-fn man_page() -> Vec<u8> {
-    let mut page = Vec::new();
-    // Writing to memory does not fail.
-    let _ = clap_mangen::Man::new(Flags::command()).render(&mut page);
-    page
 }
 
 /// Puts data that was asked for on standard output; a reader that left early is no error.

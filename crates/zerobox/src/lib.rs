@@ -16,6 +16,7 @@
 
 mod changes;
 mod denials;
+mod doctor;
 mod error;
 mod events;
 mod host;
@@ -25,13 +26,17 @@ mod report;
 mod secrets;
 mod supervisor;
 mod trust;
+mod why;
 
+pub use doctor::{Diagnosis, Finding, Health, Need, State};
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed, SecretUse};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
+pub use why::{Answer, Change, How, Rule, Why};
 pub use zerobox_linux::{Degradation, Plan};
 pub use zerobox_policy::{
-    ByteSize, Cpus, EnvList, NetList, Observation, PathList, Policy, Request, SecretText, Timeout,
+    ByteSize, Cpus, EnvList, NetList, Observation, PathList, Policy, Question, QuestionError, Request,
+    SecretText, Timeout,
 };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use zerobox_linux::{
     Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError,
 };
-use zerobox_policy::{Confinement, Policy, Request, Resolved};
+use zerobox_policy::{Confinement, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
 
 /// A request that has been understood and planned, and not run yet.
@@ -59,6 +59,11 @@ impl Session {
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
         Ok(Self { host, policy, facts, plan, record: None, given })
+    }
+
+    /// What the policy was resolved against.
+    pub(crate) fn surroundings(&self) -> Surroundings<'_> {
+        self.host.surroundings()
     }
 
     /// The same, for a run whose events go to `sink`. If that is a file, it is made here, and the command may not write it.

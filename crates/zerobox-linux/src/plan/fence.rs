@@ -1,6 +1,6 @@
 //! Landlock rules: the same policy once more, in the kernel's own words.
 
-use super::mounts::{Region, View};
+use super::mounts::{Mount, Region, View};
 use super::network::NetworkPlan;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,13 @@ pub(crate) fn scopes(abi: u32) -> u64 {
 }
 
 /// The rules for `policy`.
-pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u32) -> Vec<LandlockRule> {
+pub(super) fn rules(
+    policy: &Policy,
+    view: &View,
+    mounts: &[Mount],
+    network: &NetworkPlan,
+    abi: u32,
+) -> Vec<LandlockRule> {
     let mut rules = Vec::new();
     let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
     // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
@@ -90,7 +96,7 @@ pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u3
     // What can be written in `/proc` acts on more than its process: `autogroup` on the caller's session, and as root the files
     // of init.
     rules.push(directory("/proc", Rights::Look));
-    rules.push(directory("/dev", Rights::Device));
+    devices(policy, mounts, &mut rules);
     for scratch in &policy.scratch {
         rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
     }
@@ -107,7 +113,7 @@ pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u3
         // Landlock grants by tree, and what is shown in a scratch directory is in its tree.
         let is_granted = policy.scratch.iter().any(|scratch| is_within(&path, &scratch.path));
         if rule.state == PathState::Special {
-            rules.push(LandlockRule { path, rights: Rights::Device, directory: false });
+            rules.push(LandlockRule { path, rights: of_special(access), directory: false });
         } else if view.absent.iter().any(|absent| is_within(absent, &rule.path)) && access == Access::Read {
             around_absent(&rule.path, view, &mut rules);
         } else if !is_granted {
@@ -125,6 +131,34 @@ pub(super) fn rules(policy: &Policy, view: &View, network: &NetworkPlan, abi: u3
         rules.extend(policy.sockets.iter().map(|grant| socket(&grant.path)));
     }
     rules
+}
+
+/// A read-only mount lets devices and pipes be written, so that Landlock alone keeps a grant to read from being more.
+fn of_special(access: Access) -> Rights {
+    if access == Access::Write { Rights::Device } else { Rights::Look }
+}
+
+/// One rule for all of `/dev`, unless a device in it may only be read: rules add up, and then each has its own.
+fn devices(policy: &Policy, mounts: &[Mount], rules: &mut Vec<LandlockRule>) {
+    let dev = Path::new("/dev");
+    let rights = |path: &Path| match policy.files.at(path).any(|rule| rule.effect == Effect::Allow) {
+        true => of_special(policy.files.granted(path).unwrap_or(Access::Read)),
+        false => Rights::Device,
+    };
+    let nodes = mounts.iter().filter_map(|mount| match mount {
+        Mount::Node { path, .. } if is_within(path, dev) => Some((path, rights(path), false)),
+        Mount::Terminals { path } => Some((path, Rights::Device, true)),
+        _ => None,
+    });
+    let nodes: Vec<_> = nodes.collect();
+    if nodes.iter().all(|(_, rights, _)| *rights == Rights::Device) {
+        rules.push(LandlockRule { path: dev.to_owned(), rights: Rights::Device, directory: true });
+        return;
+    }
+    rules.push(LandlockRule { path: dev.to_owned(), rights: Rights::Look, directory: true });
+    let own =
+        |(path, rights, directory): (&PathBuf, _, _)| LandlockRule { path: path.clone(), rights, directory };
+    rules.extend(nodes.into_iter().filter(|(_, rights, _)| *rights == Rights::Device).map(own));
 }
 
 /// Allows to read what exists in `directory`, entry by entry, so that the absent denied path stays denied when
@@ -147,9 +181,9 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
 }
 
 /// Without the right to truncate (ABI 3) a file that may not be written could be emptied.
-pub(super) const OLDEST_ABI: u32 = 3;
+pub(crate) const OLDEST_ABI: u32 = 3;
 /// Scopes for signals and abstract sockets.
-pub(super) const SCOPED_ABI: u32 = 6;
+pub(crate) const SCOPED_ABI: u32 = 6;
 /// The right to resolve a socket's path.
 pub(crate) const SOCKET_ABI: u32 = 9;
 

@@ -26,6 +26,16 @@ pub(crate) fn compile(entries: &[Entry], tell: bool) -> Vec<sock_filter> {
     program
 }
 
+/// A program that notifies a listener of `number` and allows everything else.
+pub(crate) fn notify_of(number: libc::c_long) -> Vec<sock_filter> {
+    vec![
+        load(OFFSET_NUMBER),
+        jump(JEQ, number as u32, 0, 1),
+        ret(libc::SECCOMP_RET_USER_NOTIF),
+        ret(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
 fn search(entries: &[Entry], tell: bool, program: &mut Vec<sock_filter>) {
     if entries.len() <= LINEAR {
         entries.iter().for_each(|entry| row(entry, tell, program));

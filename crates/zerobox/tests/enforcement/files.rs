@@ -5,7 +5,8 @@ use crate::fixture::Fixture;
 use crate::pair::Pair;
 
 pub const CASES: &[Case] = cases![
-    Everyone: a_pipe_in_a_read_only_tree_is_not_writable, what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
+    Everyone: a_pipe_in_a_read_only_tree_is_not_writable, a_grant_to_read_a_pipe_or_a_device_is_no_more,
+        what_is_not_granted_does_not_exist, reads_by_handle_and_by_link_fail_outside,
         the_working_directory_is_read_only, allow_write_gives_every_kind_of_write, writes_outside_fail,
         metadata_outside_stays, one_writable_folder, one_writable_file, allow_write_implies_read, allow_read_gives_no_write,
         links_never_widen_a_grant, a_planted_link_does_not_redirect_a_write, a_planted_link_does_not_lead_a_grant_out, a_symlinked_project_works, a_symlinked_grant_works, system_directories_are_readable,
@@ -402,5 +403,27 @@ fn a_pipe_in_a_read_only_tree_is_not_writable(f: &Fixture) -> Verdict {
         ..Pair::default()
     });
     reader.kill().and_then(|()| reader.wait()).expect("our own child");
+    Ok(())
+}
+
+fn a_grant_to_read_a_pipe_or_a_device_is_no_more(f: &Fixture) -> Verdict {
+    let pipe = f.path("outside/pipe");
+    assert!(f.host_sh(&format!("mkfifo '{pipe}'")).status().expect("sh").success());
+    let mut reader = f.host_sh(&format!("exec cat '{pipe}' '{pipe}' '{pipe}'")).spawn().expect("sh");
+    let write = format!("--allow-write={pipe}");
+    assert_eq!(f.inside(&[&write], &["open-write", &pipe]).verdict(), "ok");
+    let read = format!("--allow-read={pipe}");
+    f.check(&Pair {
+        flags: &[&read],
+        allowed: &[&["stat", &pipe]],
+        forbidden: &[(&["open-write", &pipe], "EACCES")],
+    });
+    reader.kill().and_then(|()| reader.wait()).expect("our own child");
+    // A device of the default ones that is named is as it is named, and the others stay as they are.
+    f.check(&Pair {
+        flags: &["--allow-read=/dev/zero"],
+        allowed: &[&["read", "/dev/zero"], &["open-write", "/dev/null"], &["open-write", "/dev/pts/ptmx"]],
+        forbidden: &[(&["open-write", "/dev/zero"], "EACCES")],
+    });
     Ok(())
 }

@@ -13,10 +13,12 @@
 mod case;
 mod denies;
 mod descriptors;
+mod doctor;
 mod environment;
 mod exits;
 mod files;
 mod fixture;
+mod help;
 mod homes;
 mod http_rules;
 mod identity;
@@ -60,6 +62,7 @@ mod syscalls;
 mod terminal;
 mod tools;
 mod trust;
+mod why;
 
 use case::{Case, Who};
 use fixture::Fixture;
@@ -159,4 +162,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("input", input::CASES),
     ("reports", reports::CASES),
     ("leftovers", leftovers::CASES),
+    ("why", why::CASES),
+    ("doctor", doctor::CASES),
+    ("help", help::CASES),
 ];

@@ -17,6 +17,7 @@
 static const struct entry *const tables[] = {
 	file_attempts, descriptor_attempts, mount_attempts, process_attempts, syscall_attempts, unix_attempts,
 	network_attempts, talk_attempts, ipc_attempts, limit_attempts, terminal_attempts, host_helpers,
+	answer_attempts, refuse_attempts,
 };
 
 static int usage(void)

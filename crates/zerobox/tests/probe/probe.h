@@ -41,6 +41,8 @@ extern const struct entry ipc_attempts[];
 extern const struct entry limit_attempts[];
 extern const struct entry terminal_attempts[];
 extern const struct entry host_helpers[];
+extern const struct entry answer_attempts[];
+extern const struct entry refuse_attempts[];
 
 /* 0 if a system call's result is not -1, its errno otherwise. */
 static inline int result(long r)
