@@ -9,6 +9,7 @@ use libc::{c_int, c_long, c_void};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -108,6 +109,15 @@ pub fn clone_into_user_namespace() -> io::Result<()> {
         Cloned::Child => sys::exit_now(0),
         Cloned::Parent(child) => Ok(sys::wait_for(child, 0).map(drop)?),
     }
+}
+
+/// truncate(2) to nothing, without opening the file.
+///
+/// # Errors
+/// As the system call.
+pub fn truncate(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is a C string that lives through the call.
+    Ok(check(c_long::from(unsafe { libc::truncate(path.as_ptr(), 0) })).map(drop)?)
 }
 
 /// process_vm_readv(2).

@@ -4,6 +4,7 @@ mod arguments;
 mod dry_run;
 mod flags;
 mod policy_flags;
+mod selftest;
 mod text;
 
 use arguments::Arguments;
@@ -18,7 +19,14 @@ use zerobox_policy::{PolicyError, quote};
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
+    if let Some(code) = zerobox::selftest::enter() {
+        return code;
+    }
     let masked = Arguments::take();
+    match masked.words().get(1).and_then(|word| word.to_str()) {
+        Some("selftest") => return selftest::main(masked),
+        _ => {}
+    }
     let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,
         Err(error) => return misread(&error),

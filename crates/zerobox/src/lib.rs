@@ -22,6 +22,7 @@ mod network;
 mod program;
 mod report;
 mod secrets;
+pub mod selftest;
 mod supervisor;
 mod trust;
 

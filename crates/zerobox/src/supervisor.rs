@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
-use crate::secrets::{Given, Secrets};
+use crate::secrets::{Given, Secrets, Value};
 use crate::trust::Trust;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use zerobox_linux::{
     Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError,
 };
-use zerobox_policy::{Confinement, Policy, Request, Resolved};
+use zerobox_policy::{Confinement, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
 
 /// A request that has been understood and planned, and not run yet.
@@ -45,7 +45,11 @@ impl Session {
     /// # Errors
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: &Request) -> Result<Self, Error> {
-        let host = Host::look()?;
+        Self::of(Host::look()?, request)
+    }
+
+    /// The same in surroundings that were looked at before.
+    pub(crate) fn of(host: Host, request: &Request) -> Result<Self, Error> {
         let policy = Policy::resolve(request, &host.surroundings())?;
         let facts = match policy.confinement {
             Confinement::Sandbox => {
@@ -74,11 +78,37 @@ impl Session {
     ///
     /// # Errors
     /// Whenever the command was not run.
-    pub fn run(mut self) -> Result<Report, Error> {
+    pub fn run(self) -> Result<Report, Error> {
+        self.execute(program::find, |_| ()).map(|(report, ())| report)
+    }
+
+    /// Runs `program` in the place of the command's, without looking for it, and calls `started` with the values of the
+    /// secrets as soon as it runs.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub(crate) fn attempt<T>(
+        self,
+        program: PathBuf,
+        started: impl FnOnce(Vec<Value>) -> T,
+    ) -> Result<(Report, T), Error> {
+        self.execute(move |_, _| Ok(program), |secrets| started(secrets.values()))
+    }
+
+    /// The surroundings that it was understood in.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn execute<T>(
+        mut self,
+        find: impl FnOnce(&Policy, &Surroundings<'_>) -> Result<PathBuf, Error>,
+        started: impl FnOnce(&Secrets) -> T,
+    ) -> Result<(Report, T), Error> {
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
-        let program = program::find(&self.policy, &self.host.surroundings())?;
+        let program = find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
         let events = Arc::new(Events::new());
@@ -90,6 +120,7 @@ impl Session {
         if let Some(record) = self.record {
             events.write_to(record).map_err(SpawnError::Proxy)?;
         }
+        let started = started(&secrets);
         running.publish(outside.tell(published));
         outside.hold(secrets, authority);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
@@ -115,7 +146,7 @@ impl Session {
         running.finish();
         run.outside.stop();
         let summary = events.summary();
-        Ok(Report {
+        let report = Report {
             outcome,
             out_of_memory,
             dropped: run.dropped,
@@ -128,7 +159,8 @@ impl Session {
             notes: self.policy.notes,
             limits: self.policy.limits,
             cwd: self.policy.cwd,
-        })
+        };
+        Ok((report, started))
     }
 
     /// Plans to show what takes the place of files with secrets, and the authority of the run, if there is one.
