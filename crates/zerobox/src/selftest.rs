@@ -34,7 +34,7 @@ use zerobox_policy::{Confinement, Request, SecretName};
 use zeroize::Zeroizing;
 
 /// What an attempt is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Area {
@@ -131,16 +131,17 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     request.keep_fds.extend([number(&program), order_number, tell_number]);
     request.timeout = LONGEST.parse().ok();
     let mut host = Host::look()?;
-    host.add_variable(VARIABLE, &ground.token);
+    let value = stand::random_name().map_err(failed("make a name"))?;
+    host.add_variable(VARIABLE, &value);
     let session = Session::of(host, &request)?;
     let facts = ground.side(INSIDE);
-    let mut rows = table::attempts(&session.policy, &facts, session.host());
+    let mut rows = table::attempts(&session.policy, &facts, &value, session.host());
     let has_secrets = !session.policy.network.secrets.is_empty();
 
     let acts: Vec<Act> = rows.iter().map(|row| row.act.clone()).collect();
     let outside = Order { facts: ground.side(OUTSIDE), acts: acts.clone(), twins: false };
     write_order(&order, &outside).map_err(failed("write the order"))?;
-    let control = control(order_number, &ground.token).map_err(failed("try everything outside"))?;
+    let control = control(order_number, &value).map_err(failed("try everything outside"))?;
     let came_outside = ground.contacts().map_err(failed("look at the canaries"))?;
 
     let gather = has_secrets.then(|| Act::Gather(table::secret_files(&session.policy)));
@@ -148,14 +149,22 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     let inside = Order { facts, acts: acts.into_iter().chain(gather).collect(), twins };
     write_order(&order, &inside).map_err(failed("write the order"))?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", number(&program)));
-    let degradations = session.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
-    let (report, (told, values)) = session.attempt(path, move |values| {
+    let (report, (told, values, passed)) = session.attempt(path, move |values, policy| {
         drop(tell);
-        (thread::spawn(move || read_all(results)), values)
+        let names = policy.environment.iter().map(|variable| variable.name.to_string_lossy().into_owned());
+        let passed: Vec<_> = names.collect();
+        (thread::spawn(move || read_all(results)), values, passed)
     })?;
+    // Secrets and the authority of the run have added some.
+    for row in rows.iter_mut().filter(|_| twins) {
+        if let Proof::OtherThan(names) = &mut row.proof {
+            names.extend(passed.iter().cloned());
+        }
+    }
     let told = Told::read(&told.join().unwrap_or_default());
     if !told.complete {
-        let source = io::Error::other(format!("the attempts ended early: {:?}", report.outcome));
+        let source =
+            io::Error::other(format!("the attempts ended early, with exit code {}", report.exit_code()));
         return Err(Error::Selftest { step: "try everything inside", source });
     }
     let came_inside = ground.contacts().map_err(failed("look at the canaries"))?;
@@ -165,13 +174,14 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     let mut findings: Vec<_> =
         rows.drain(..).enumerate().map(|(index, row)| judge(index, row, &outside, &inside)).collect();
     findings.extend(values.iter().map(|value| judge_secret(value, &told.found)));
-    findings.extend(degradations.into_iter().chain(report.degradations).map(|degradation| Finding {
+    findings.extend(report.degradations.into_iter().map(|degradation| Finding {
         area: Area::Machine,
         attempt: degradation.layer.to_owned(),
         verdict: Held::Weaker,
         reason: degradation.lacks,
         rule: None,
     }));
+    findings.sort_by_key(|finding| finding.area);
     Ok(Findings { version: 1, findings })
 }
 
@@ -214,6 +224,7 @@ impl Side<'_> {
         let shows_token = || seen.is_some_and(|seen| seen.contains(&self.ground.token));
         match proof {
             Proof::Token => shows_token(),
+            Proof::Text(text) => seen.is_some_and(|seen| seen.contains(text)),
             Proof::Works => seen.is_some(),
             Proof::Contact(contact) => self.came.contains(contact) || shows_token(),
             Proof::Happens(act) => act.has_happened(&self.facts().files, &self.ground.token),
@@ -239,9 +250,11 @@ impl Side<'_> {
 
 fn judge(index: usize, row: Attempt, outside: &Side<'_>, inside: &Side<'_>) -> Finding {
     let works = inside.worked(index, &row.proof);
-    let twin = inside.told.of(index, true).and_then(|seen| seen.as_ref().err());
+    let twin = inside.told.of(index, true).filter(|_| row.has_twin).and_then(|seen| seen.as_ref().err());
     let (verdict, reason) = if let Some(rule) = row.granted {
         (Held::Granted, rule)
+    } else if let Some(reason) = row.weaker.filter(|_| works) {
+        (Held::Weaker, reason.to_owned())
     } else if works {
         let seen = inside.told.of(index, false).and_then(|seen| seen.as_ref().ok());
         let named = seen.filter(|_| matches!(row.act, Act::Open { .. } | Act::Sockets(_)));

@@ -79,20 +79,20 @@ impl Session {
     /// # Errors
     /// Whenever the command was not run.
     pub fn run(self) -> Result<Report, Error> {
-        self.execute(program::find, |_| ()).map(|(report, ())| report)
+        self.execute(program::find, |_, _| ()).map(|(report, ())| report)
     }
 
     /// Runs `program` in the place of the command's, without looking for it, and calls `started` with the values of the
-    /// secrets as soon as it runs.
+    /// secrets and the final policy as soon as it runs.
     ///
     /// # Errors
     /// As [`Session::run`].
     pub(crate) fn attempt<T>(
         self,
         program: PathBuf,
-        started: impl FnOnce(Vec<Value>) -> T,
+        started: impl FnOnce(Vec<Value>, &Policy) -> T,
     ) -> Result<(Report, T), Error> {
-        self.execute(move |_, _| Ok(program), |secrets| started(secrets.values()))
+        self.execute(move |_, _| Ok(program), |secrets, policy| started(secrets.values(), policy))
     }
 
     /// The surroundings that it was understood in.
@@ -103,7 +103,7 @@ impl Session {
     fn execute<T>(
         mut self,
         find: impl FnOnce(&Policy, &Surroundings<'_>) -> Result<PathBuf, Error>,
-        started: impl FnOnce(&Secrets) -> T,
+        started: impl FnOnce(&Secrets, &Policy) -> T,
     ) -> Result<(Report, T), Error> {
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
@@ -120,7 +120,7 @@ impl Session {
         if let Some(record) = self.record {
             events.write_to(record).map_err(SpawnError::Proxy)?;
         }
-        let started = started(&secrets);
+        let started = started(&secrets, &self.policy);
         running.publish(outside.tell(published));
         outside.hold(secrets, authority);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());

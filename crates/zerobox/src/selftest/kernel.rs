@@ -95,7 +95,9 @@ impl KernelAct {
                 Ok(String::new())
             }),
             Self::OpenTree => in_namespace(libc::CLONE_NEWNS, || {
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                    | OpenTreeFlags::AT_RECURSIVE
+                    | OpenTreeFlags::OPEN_TREE_CLOEXEC;
                 Ok(rustix::mount::open_tree(CWD, "/", flags).map(|_| String::new())?)
             }),
             // The arguments are wrong: whoever may is told so by another error than whoever may not.
@@ -160,6 +162,8 @@ fn make_device() -> io::Result<String> {
 }
 
 fn type_into_own_terminal() -> io::Result<()> {
+    // The end of the terminal hangs up on its session.
+    attempts::outlive_the_terminal();
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = rustix::pty::openpt(flags)?;
     rustix::pty::unlockpt(&terminal)?;

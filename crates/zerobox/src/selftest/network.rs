@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One way out.
@@ -108,7 +108,7 @@ impl NetworkAct {
             Self::UdpOwn => ask(stand.udp_own),
             Self::Dns => ask_name_server(),
             Self::Interfaces => interfaces(),
-            Self::Path => read_token(UnixStream::connect(&stand.path)?),
+            Self::Path => read_token(connect_path(&stand.path)?),
             Self::Abstract => {
                 let address = SocketAddrUnix::new_abstract_name(stand.name.as_bytes())?;
                 let flags = SocketFlags::CLOEXEC;
@@ -136,6 +136,17 @@ pub(super) fn connect_any(paths: &[PathBuf]) -> io::Result<String> {
         }
     }
     Err(reason)
+}
+
+/// A path that is longer than an address can be is reached from its directory.
+fn connect_path(path: &Path) -> io::Result<UnixStream> {
+    match (path.as_os_str().len() > LONGEST_ADDRESS, path.parent(), path.file_name()) {
+        (true, Some(parent), Some(name)) => {
+            std::env::set_current_dir(parent)?;
+            UnixStream::connect(name)
+        }
+        _ => UnixStream::connect(path),
+    }
 }
 
 fn connect(address: Option<SocketAddr>) -> io::Result<String> {
@@ -213,5 +224,7 @@ fn make(family: i32, kind: SocketType, protocol: u32) -> io::Result<String> {
 
 const SOCK_DIAG: u32 = 4;
 const MPTCP: u32 = 262;
+/// Of a Unix socket, unix(7).
+const LONGEST_ADDRESS: usize = 107;
 const TOKEN: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(250);

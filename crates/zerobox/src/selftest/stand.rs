@@ -175,14 +175,16 @@ impl Target {
         let mut target = Self { sockets: Vec::new(), signal, writable, canary };
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let own = own_address();
-        let path = directory.join("socket");
+        let path = directory.join(SOCKET);
+        // The whole path may be longer than an address can be.
+        std::env::set_current_dir(directory)?;
         let name = format!("zerobox-{}", random_name()?);
         let tcp = target.listen(Contact::Tcp, Some(loopback));
         let tcp6 = target.listen(Contact::Tcp6, Some(Ipv6Addr::LOCALHOST.into()));
         let tcp_own = target.listen(Contact::TcpOwn, own);
         let udp = target.receive(Contact::Udp, Some(loopback));
         let udp_own = target.receive(Contact::UdpOwn, own);
-        target.sockets.push((Contact::Path, Socket::Listener(UnixListener::bind(&path)?.into())));
+        target.sockets.push((Contact::Path, Socket::Listener(UnixListener::bind(SOCKET)?.into())));
         target.sockets.push((Contact::Abstract, Socket::Listener(listen_abstract(&name)?)));
         let stand = Stand {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
@@ -325,6 +327,7 @@ fn say(value: &impl Serialize) -> io::Result<()> {
     stdout.flush()
 }
 
+const SOCKET: &str = "socket";
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// In the environment of the process that is attacked.
 const TOKEN_VARIABLE: &str = "ZEROBOX_SELFTEST_TOKEN";

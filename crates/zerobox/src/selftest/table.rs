@@ -9,7 +9,7 @@ use super::stand::{Contact, Facts};
 use super::{Area, VARIABLE};
 use crate::host::Host;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use zerobox_policy::{
     Access, Confinement, Connect, Effect, Host as NetHost, NetworkMode, PathState, Policy, SecretSource,
@@ -27,6 +27,10 @@ pub(super) struct Attempt {
     pub(super) granted: Option<String>,
     /// Where the rule was written that keeps it from it, if a rule does.
     pub(super) denied: Option<String>,
+    /// What is known to be held less well, if it works.
+    pub(super) weaker: Option<&'static str>,
+    /// Whether the same has to work inside on canaries of the actor's own.
+    pub(super) has_twin: bool,
 }
 
 /// What shows that an attempt worked.
@@ -34,6 +38,8 @@ pub(super) struct Attempt {
 pub(super) enum Proof {
     /// The canary's token was seen.
     Token,
+    /// This text was seen.
+    Text(String),
     /// The kernel said so.
     Works,
     /// The stand noticed it, or its token was seen.
@@ -45,8 +51,8 @@ pub(super) enum Proof {
 }
 
 /// All rows but those of secrets.
-pub(super) fn attempts(policy: &Policy, facts: &Facts, host: &Host) -> Vec<Attempt> {
-    let context = Context { policy, facts, host };
+pub(super) fn attempts(policy: &Policy, facts: &Facts, value: &str, host: &Host) -> Vec<Attempt> {
+    let context = Context { policy, facts, value, host };
     let mut rows = Vec::new();
     context.files(&mut rows);
     context.denies(&mut rows);
@@ -70,12 +76,14 @@ pub(super) fn secret_files(policy: &Policy) -> Vec<PathBuf> {
 }
 
 fn row(area: Area, what: impl Into<String>, act: Act, proof: Proof) -> Attempt {
-    Attempt { area, what: what.into(), act, proof, granted: None, denied: None }
+    Attempt { area, what: what.into(), act, proof, granted: None, denied: None, weaker: None, has_twin: true }
 }
 
 struct Context<'a> {
     policy: &'a Policy,
     facts: &'a Facts,
+    /// Of the variable outside.
+    value: &'a str,
     host: &'a Host,
 }
 
@@ -84,6 +92,11 @@ impl Context<'_> {
     fn file_grant(&self, path: &Path, access: Access) -> Option<String> {
         let verdict = self.policy.files.decide(path, access);
         let rule = verdict.rule.filter(|_| verdict.allowed && !self.policy.is_scratch(path))?;
+        // Devices and the kernel's files are part of no tree that does not name them.
+        let is_unnamed = |root: &&str| path.starts_with(root) && !rule.path.starts_with(root);
+        if SPECIAL.iter().any(|root| is_unnamed(root)) {
+            return None;
+        }
         Some(rule.origin.to_string())
     }
 
@@ -108,13 +121,22 @@ impl Context<'_> {
         let denies = self.policy.files.iter().filter(|rule| rule.effect == Effect::Deny);
         let there = denies.filter(|rule| matches!(rule.state, PathState::File | PathState::Directory));
         for rule in there.take(MOST) {
-            let verb = if rule.access == Access::Read { "read" } else { "write" };
-            let act = Act::Open { paths: vec![rule.path.clone()], write: rule.access == Access::Write };
-            rows.push(Attempt {
-                granted: self.file_grant(&rule.path, rule.access),
+            let (path, write) = (&rule.path, rule.access == Access::Write);
+            let verb = if write { "write" } else { "read" };
+            let is_listed = rule.is_cut_out() && !write && rule.state == PathState::Directory;
+            let rows_of = |what: String, paths: Vec<PathBuf>| Attempt {
+                granted: self.file_grant(path, rule.access),
                 denied: Some(rule.origin.to_string()),
-                ..row(Area::Denied, format!("{verb} `{}`", rule.path.display()), act, Proof::Works)
-            });
+                ..row(Area::Denied, what, Act::Open { paths, write }, Proof::Works)
+            };
+            let place = path.display();
+            if is_listed {
+                let weaker = path.starts_with("/etc").then_some(NAMES_OF_ETC);
+                rows.push(Attempt { weaker, ..rows_of(format!("list `{place}`"), vec![path.clone()]) });
+                rows.push(rows_of(format!("read a file in `{place}`"), files_in(path)));
+            } else {
+                rows.push(rows_of(format!("{verb} `{place}`"), vec![path.clone()]));
+            }
         }
     }
 
@@ -124,11 +146,15 @@ impl Context<'_> {
         self.open_any(rows, "change the kernel's settings in `/proc`", paths(SETTINGS), Access::Write);
     }
 
-    /// A row about those of `paths` that nothing grants.
+    /// A row about those of `paths` that nothing grants, or about all of them if each is granted.
     fn open_any(&self, rows: &mut Vec<Attempt>, what: &str, mut paths: Vec<PathBuf>, access: Access) {
-        paths.retain(|path| self.file_grant(path, access).is_none());
+        let granted = paths.iter().map(|path| self.file_grant(path, access));
+        let granted = granted.collect::<Option<Vec<_>>>().and_then(|rules| rules.first().cloned());
+        if granted.is_none() {
+            paths.retain(|path| self.file_grant(path, access).is_none());
+        }
         let act = Act::Open { paths, write: access == Access::Write };
-        rows.push(row(Area::Files, what, act, Proof::Works));
+        rows.push(Attempt { granted, ..row(Area::Files, what, act, Proof::Works) });
     }
 
     fn processes(&self, rows: &mut Vec<Attempt>) {
@@ -154,7 +180,10 @@ impl Context<'_> {
                 Area::Network
             };
             let granted = self.network_grant(*act);
-            rows.push(Attempt { granted, ..row(area, act.what(), Act::Network(*act), proof) });
+            // On the host's network no abstract socket is reached, one of the command's own neither.
+            let has_twin = !(*act == NetworkAct::Abstract && self.is_on_hosts_network());
+            let row = row(area, act.what(), Act::Network(*act), proof);
+            rows.push(Attempt { granted, has_twin, ..row });
         }
         let mut sockets = paths(SERVICES);
         let surroundings = self.host.surroundings();
@@ -168,6 +197,10 @@ impl Context<'_> {
             Act::Sockets(sockets),
             Proof::Works,
         ));
+    }
+
+    fn is_on_hosts_network(&self) -> bool {
+        matches!(self.policy.network.mode, NetworkMode::Host(_))
     }
 
     fn network_grant(&self, act: NetworkAct) -> Option<String> {
@@ -192,14 +225,14 @@ impl Context<'_> {
             (NetworkMode::Host(origin), _) => Some(origin.to_string()),
             (NetworkMode::Captured, _) => {
                 let address = address?;
-                let host = match act {
-                    NetworkAct::TcpByName => NetHost::parse("localhost").ok()?,
-                    _ => NetHost::Address(address.ip()),
-                };
                 let own = matches!(act, NetworkAct::TcpOwn | NetworkAct::UdpOwn);
-                let connect = Connect { host: &host, port: address.port(), transport };
-                let leads_to: IpAddr = address.ip();
-                let permit = self.policy.network.admit(&connect, leads_to, own).ok()?;
+                let permit = |host: NetHost| {
+                    let connect = Connect { host: &host, port: address.port(), transport };
+                    self.policy.network.admit(&connect, address.ip(), own).ok()
+                };
+                // A name of the hosts file leads to its address, which may be allowed itself.
+                let by_name = NetHost::parse("localhost").ok().filter(|_| act == NetworkAct::TcpByName);
+                let permit = by_name.and_then(permit).or_else(|| permit(NetHost::Address(address.ip())))?;
                 Some(permit.rule().to_string())
             }
         }
@@ -211,7 +244,7 @@ impl Context<'_> {
         let granted = passed.filter(|_| is_held).map(|variable| variable.origin.to_string());
         let act = Act::Variable(VARIABLE.to_owned());
         let what = "read a variable of the caller";
-        let canary = row(Area::Environment, what, act, Proof::Token);
+        let canary = row(Area::Environment, what, act, Proof::Text(self.value.to_owned()));
         rows.push(Attempt { granted: granted.clone(), ..canary });
         let mut names: BTreeSet<_> = SET_INSIDE.iter().map(|name| (*name).to_owned()).collect();
         if is_held {
@@ -224,10 +257,23 @@ impl Context<'_> {
     }
 }
 
+/// Some files in a directory or in those in it.
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let below = entries(directory).flat_map(|entry| {
+        let path = entry.path();
+        let inner: Vec<_> = entries(&path).map(|entry| entry.path()).take(MOST).collect();
+        std::iter::once(path).chain(inner)
+    });
+    below.filter(|path| path.is_file()).take(MOST).collect()
+}
+
 fn paths(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
 }
 
+/// What is in these is granted by its name only.
+const SPECIAL: &[&str] = &["/dev", "/proc", "/sys"];
 /// How many places of one kind are tried.
 const MOST: usize = 16;
 const SYSTEM: &[&str] = &["/etc/hosts", "/etc/passwd", "/usr/bin", "/usr/lib"];
@@ -266,5 +312,6 @@ const SERVICES: &[&str] = &[
     "/run/nscd/socket",
     "/tmp/.X11-unix/X0",
 ];
+const NAMES_OF_ETC: &str = "within `/etc` names can be listed, contents cannot be read";
 /// What a run sets itself.
 const SET_INSIDE: &[&str] = &["PWD", "ZEROBOX"];

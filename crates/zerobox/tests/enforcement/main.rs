@@ -46,6 +46,7 @@ mod procfs;
 mod protected;
 mod reports;
 mod rights;
+mod selftest;
 mod signals;
 mod skips;
 mod sockets;
@@ -146,4 +147,5 @@ const AREAS: &[(&str, &[Case])] = &[
     ("input", input::CASES),
     ("reports", reports::CASES),
     ("leftovers", leftovers::CASES),
+    ("selftest", selftest::CASES),
 ];
