@@ -335,8 +335,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_memory_is_gone_with_its_process() {
+    fn shared_memory_can_be_read_though_it_has_been_removed() {
         let id = share_memory(b"canary").unwrap();
         assert_eq!(read_shared_memory(id, 6).unwrap(), b"canary");
+    }
+
+    #[test]
+    fn a_child_that_takes_too_long_is_ended() {
+        let limit = Duration::from_millis(50);
+        assert_eq!(apart(limit, || 7).unwrap(), 7);
+        let ended = apart(limit, || {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+        assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::ETIMEDOUT));
     }
 }

@@ -23,9 +23,8 @@ pub(crate) fn main() -> i32 {
         return code;
     }
     let masked = Arguments::take();
-    match masked.words().get(1).and_then(|word| word.to_str()) {
-        Some("selftest") => return selftest::main(masked),
-        _ => {}
+    if masked.words().get(1).is_some_and(|word| word == "selftest") {
+        return selftest::main(masked);
     }
     let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,

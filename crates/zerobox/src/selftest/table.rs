@@ -94,7 +94,7 @@ impl Context<'_> {
         let rule = verdict.rule.filter(|_| verdict.allowed && !self.policy.is_scratch(path))?;
         // Devices and the kernel's files are part of no tree that does not name them.
         let is_unnamed = |root: &&str| path.starts_with(root) && !rule.path.starts_with(root);
-        if SPECIAL.iter().any(|root| is_unnamed(root)) {
+        if SPECIAL.iter().any(is_unnamed) {
             return None;
         }
         Some(rule.origin.to_string())
