@@ -4,6 +4,7 @@
 //! running command.
 #![cfg(target_os = "linux")]
 
+pub mod attempts;
 mod capture;
 mod cgroup;
 mod command;

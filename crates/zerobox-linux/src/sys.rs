@@ -21,7 +21,7 @@ pub(crate) enum Cloned {
     Child,
 }
 
-fn check(result: c_long) -> Result<c_long> {
+pub(crate) fn check(result: c_long) -> Result<c_long> {
     if result >= 0 {
         return Ok(result);
     }
@@ -29,13 +29,13 @@ fn check(result: c_long) -> Result<c_long> {
     Err(Errno::from_raw_os_error(unsafe { *libc::__errno_location() }))
 }
 
-fn check_fd(result: c_long) -> Result<OwnedFd> {
+pub(crate) fn check_fd(result: c_long) -> Result<OwnedFd> {
     let fd = RawFd::try_from(check(result)?).map_err(|_| Errno::BADF)?;
     // SAFETY: the kernel has just made `fd` for us and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn pointer<T>(value: &T) -> usize {
+pub(crate) fn pointer<T>(value: &T) -> usize {
     std::ptr::from_ref(value) as usize
 }
 

@@ -6,6 +6,7 @@ mod dry_run;
 mod flags;
 mod help;
 mod policy_flags;
+mod selftest;
 mod text;
 mod why;
 
@@ -21,11 +22,15 @@ use zerobox_policy::{PolicyError, quote};
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
+    if let Some(code) = zerobox::selftest::enter() {
+        return code;
+    }
     let masked = Arguments::take();
     // A command of that name goes behind `--`.
     match masked.words().get(1).and_then(|word| word.to_str()) {
         Some("doctor") => return doctor::main(&masked),
         Some("help") => return help::main(&masked),
+        Some("selftest") => return selftest::main(masked),
         Some("why") => return why::main(&masked),
         _ => {}
     }

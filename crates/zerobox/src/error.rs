@@ -31,6 +31,8 @@ pub enum Error {
     Inspection(#[source] std::io::Error),
     #[error("cannot set the secrets aside: {0}")]
     SecretMemory(#[source] std::io::Error),
+    #[error("cannot {step}: {source}")]
+    Selftest { step: &'static str, source: std::io::Error },
     #[error("`{name}` not found")]
     NotFound { name: String },
     #[error("`{name}` is not visible in the sandbox: nothing grants reading `{path}`", path = path.display())]
@@ -60,7 +62,7 @@ impl Error {
                 format!("say where it is: `--secret {name}=file:PATH` or `--secret {name}=cmd:COMMAND`")
             }),
             Self::CurrentDirectory(_) => Some("change to a directory that exists".to_owned()),
-            Self::Authority(_) | Self::Inspection(_) | Self::SecretMemory(_) => None,
+            Self::Authority(_) | Self::Inspection(_) | Self::SecretMemory(_) | Self::Selftest { .. } => None,
         }
     }
 

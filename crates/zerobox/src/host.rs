@@ -41,6 +41,11 @@ impl Host {
         }
     }
 
+    /// Adds a variable to what a policy is told of the caller's environment.
+    pub(crate) fn add_variable(&mut self, name: &str, value: &str) {
+        self.env.push((name.into(), value.into()));
+    }
+
     /// What a policy is resolved against.
     pub fn surroundings(&self) -> Surroundings<'_> {
         let info = rustix::system::sysinfo();

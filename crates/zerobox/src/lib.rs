@@ -24,6 +24,7 @@ mod network;
 mod program;
 mod report;
 mod secrets;
+pub mod selftest;
 mod supervisor;
 mod trust;
 mod why;

@@ -46,7 +46,7 @@ impl Outside {
 
     /// Holds these secrets for the proxy, and what makes certificates for the hosts that they are for.
     pub(crate) fn hold(&mut self, secrets: Secrets, authority: Option<Authority>) {
-        self.vault = Vault::new(secrets.into_values());
+        self.vault = Vault::new(secrets.values());
         self.authority = authority;
     }
 

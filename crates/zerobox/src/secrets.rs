@@ -36,6 +36,9 @@ impl Given {
     }
 }
 
+/// The name of a secret, its placeholder and its value.
+pub(crate) type Value = (SecretName, String, Zeroizing<Vec<u8>>);
+
 /// The secrets of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
@@ -195,9 +198,10 @@ impl Secrets {
 
     /// Each value with its name and its placeholder; one name may have several. To be called when every clone has been
     /// made: these are copies in ordinary memory.
-    pub(crate) fn into_values(self) -> Vec<(SecretName, String, Zeroizing<Vec<u8>>)> {
-        let copy = |held: Held| (held.name, held.placeholder, Zeroizing::new(held.value.to_vec()));
-        self.held.into_iter().map(copy).collect()
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let copy =
+            |held: &Held| (held.name.clone(), held.placeholder.clone(), Zeroizing::new(held.value.to_vec()));
+        self.held.iter().map(copy).collect()
     }
 }
 
@@ -209,7 +213,7 @@ fn enclosed(value: &[u8]) -> std::io::Result<SecretMemory> {
 }
 
 /// Random bytes of the kernel, getrandom(2).
-fn fill(mut bytes: &mut [u8]) -> std::io::Result<()> {
+pub(crate) fn fill(mut bytes: &mut [u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
         let flags = rustix::rand::GetRandomFlags::empty();
         let count = rustix::io::retry_on_intr(|| rustix::rand::getrandom(&mut *bytes, flags))?;

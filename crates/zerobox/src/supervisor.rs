@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::network::Outside;
 use crate::program;
 use crate::report::{Outcome, Report};
-use crate::secrets::{Given, Secrets};
+use crate::secrets::{Given, Secrets, Value};
 use crate::trust::Trust;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +46,11 @@ impl Session {
     /// # Errors
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: &Request) -> Result<Self, Error> {
-        let host = Host::look()?;
+        Self::of(Host::look()?, request)
+    }
+
+    /// The same in surroundings that were looked at before.
+    pub(crate) fn of(host: Host, request: &Request) -> Result<Self, Error> {
         let policy = Policy::resolve(request, &host.surroundings())?;
         let facts = match policy.confinement {
             Confinement::Sandbox => {
@@ -81,7 +85,7 @@ impl Session {
     /// # Errors
     /// Whenever the command was not run.
     pub fn run(self) -> Result<Report, Error> {
-        Ok(self.carry_out()?.0)
+        Ok(self.execute(program::find, |_, _| ())?.0)
     }
 
     /// The same as the last thing that a process does: what the run was made of ends with the process. To give it back piece
@@ -90,16 +94,39 @@ impl Session {
     /// # Errors
     /// Whenever the command was not run.
     pub fn run_at_last(self) -> Result<Report, Error> {
-        let (report, remains) = self.carry_out()?;
+        let (report, (), remains) = self.execute(program::find, |_, _| ())?;
         std::mem::forget(remains);
         Ok(report)
     }
 
-    fn carry_out(mut self) -> Result<(Report, Remains), Error> {
+    /// Runs `program` in the place of the command's, without looking for it, and calls `started` with the values of the
+    /// secrets and the final policy as soon as it runs.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub(crate) fn attempt<T>(
+        self,
+        program: PathBuf,
+        started: impl FnOnce(Vec<Value>, &Policy) -> T,
+    ) -> Result<(Report, T), Error> {
+        let start = |secrets: &Secrets, policy: &Policy| started(secrets.values(), policy);
+        self.execute(move |_, _| Ok(program), start).map(|(report, value, _)| (report, value))
+    }
+
+    /// The surroundings that it was understood in.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn execute<T>(
+        mut self,
+        find: impl FnOnce(&Policy, &Surroundings<'_>) -> Result<PathBuf, Error>,
+        started: impl FnOnce(&Secrets, &Policy) -> T,
+    ) -> Result<(Report, T, Remains), Error> {
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
-        let program = program::find(&self.policy, &self.host.surroundings())?;
+        let program = find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
         let events = Arc::new(Events::new());
@@ -111,6 +138,7 @@ impl Session {
         if let Some(record) = self.record {
             events.write_to(record).map_err(SpawnError::Proxy)?;
         }
+        let started = started(&secrets, &self.policy);
         running.publish(outside.tell(published));
         outside.hold(secrets, authority);
         let deadline = self.policy.limits.timeout.map(|timeout| Instant::now() + timeout.duration());
@@ -156,7 +184,7 @@ impl Session {
             limits: self.policy.limits,
             cwd: self.policy.cwd.clone(),
         };
-        Ok((report, Remains { _host: self.host, _policy: self.policy, _prepared: prepared }))
+        Ok((report, started, Remains { _host: self.host, _policy: self.policy, _prepared: prepared }))
     }
 
     /// Plans to show what takes the place of files with secrets, and the authority of the run, if there is one.

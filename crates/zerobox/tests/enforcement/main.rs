@@ -54,6 +54,7 @@ mod secret_memory;
 mod secret_places;
 mod secret_requests;
 mod secret_world;
+mod selftest;
 mod signals;
 mod skips;
 mod sockets;
@@ -165,4 +166,5 @@ const AREAS: &[(&str, &[Case])] = &[
     ("why", why::CASES),
     ("doctor", doctor::CASES),
     ("help", help::CASES),
+    ("selftest", selftest::CASES),
 ];
