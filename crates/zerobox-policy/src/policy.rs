@@ -47,6 +47,8 @@ pub struct Policy {
     pub watched: Vec<Watched>,
     /// Writable trees that are looked at in the end.
     pub watched_trees: Vec<WatchedTree>,
+    /// Directories of our own that have to exist before the run, so that the command cannot make them.
+    pub to_create: Vec<PathBuf>,
     /// The whole environment of the command.
     pub environment: Vec<Variable>,
     /// Bounds of time, memory and the like.
@@ -139,6 +141,7 @@ impl Policy {
             },
             watched: Vec::new(),
             watched_trees: Vec::new(),
+            to_create: Vec::new(),
             notes: Vec::new(),
             confinement,
         };
@@ -150,12 +153,14 @@ impl Policy {
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
         resolver.protect()?;
-        policy.sockets = resolver.sockets(&request.allow_socket)?;
-        if request.share_tmp {
-            resolver.share_tmp()?;
+        policy.to_create = resolver.protect_own(&request.profile_files);
+        policy.sockets = resolver.sockets(request)?;
+        let share_tmp = request.share_tmp == Some(true);
+        if share_tmp {
+            resolver.share_tmp(&request.origins.written("--share-tmp", 0).origin(None))?;
         }
         policy.files = FileRules::new(std::mem::take(&mut resolver.rules));
-        policy.scratch = resolver.scratch(&policy.files, request.share_tmp);
+        policy.scratch = resolver.scratch(&policy.files, share_tmp);
         check_denies(&policy, &resolver.denied, surroundings)?;
         check_cut_outs(&policy.files)?;
         policy.watched = watched(std::mem::take(&mut resolver.watched), &policy.files);
@@ -214,7 +219,6 @@ fn confinement(request: &Request) -> Confinement {
 }
 
 fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
-    let scratch = DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20);
     Limits {
         timeout: request.timeout,
         memory: request.memory,
@@ -222,8 +226,13 @@ fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
         pids: request.pids,
         file_size: request.file_size,
         open_files: request.open_files,
-        scratch: request.scratch_size.unwrap_or(ByteSize::new(scratch)),
+        scratch: request.scratch_size.unwrap_or_else(|| default_scratch(surroundings)),
     }
+}
+
+/// The size of all scratch directories where none is asked for.
+pub(crate) fn default_scratch(surroundings: &Surroundings<'_>) -> ByteSize {
+    ByteSize::new(DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20))
 }
 
 /// What cannot be written is not watched, unless it can be by another name.

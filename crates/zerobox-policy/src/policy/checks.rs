@@ -11,8 +11,15 @@ use crate::tree::and_above;
 use std::path::Path;
 
 pub(super) fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
-    let conflict =
-        |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
+    let named = |flag: &'static str| match flag {
+        "--net=host" if request.origins.of("--net", 0).is_some() => {
+            request.origins.written("--net", 0).name()
+        }
+        flag => request.origins.written(flag, 0).name(),
+    };
+    let conflict = |first: &'static str, second: &'static str| {
+        Err(PolicyError::Conflict { first: named(first), second: named(second) })
+    };
     let network = [
         ("--deny-net", !request.deny_net.is_empty()),
         ("--resolve", !request.resolve.is_empty()),
