@@ -4,7 +4,9 @@ mod arguments;
 mod dry_run;
 mod flags;
 mod policy_flags;
+mod profile;
 mod text;
+mod trust;
 
 use arguments::Arguments;
 use clap::error::{ContextKind, ErrorKind};
@@ -19,6 +21,11 @@ use zerobox_policy::{PolicyError, quote};
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
     let masked = Arguments::take();
+    match masked.words().get(1).and_then(|word| word.to_str()) {
+        Some("profile") => return profile::main(&masked),
+        Some("trust") => return trust::main(&masked),
+        _ => {}
+    }
     let flags = match Flags::try_parse_from(masked.words()) {
         Ok(flags) => flags,
         Err(error) => return misread(&error),

@@ -15,20 +15,26 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod clients;
 mod error;
 mod events;
 mod host;
 mod network;
+pub mod profiles;
 mod program;
 mod report;
 mod secrets;
 mod supervisor;
 mod trust;
+mod trusted;
 
 pub use error::Error;
 pub use events::{Blocked, EventSink, Failed};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
+pub use trusted::{Entry as TrustEntry, TrustStore, Trusted};
 pub use zerobox_linux::{Degradation, Plan};
-pub use zerobox_policy::{ByteSize, Cpus, EnvList, NetList, PathList, Policy, Request, SecretText, Timeout};
+pub use zerobox_policy::{
+    ByteSize, Cpus, EnvList, NetList, Origins, PathList, Policy, Request, SecretText, Timeout,
+};

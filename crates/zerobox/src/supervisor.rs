@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::events::{EventSink, Events, Record};
 use crate::host::Host;
 use crate::network::Outside;
+use crate::profiles::{self, Layered};
 use crate::program;
 use crate::report::{Outcome, Report};
 use crate::secrets::{Given, Secrets};
@@ -46,7 +47,9 @@ impl Session {
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: &Request) -> Result<Self, Error> {
         let host = Host::look()?;
-        let policy = Policy::resolve(request, &host.surroundings())?;
+        let Layered { request, notes } = profiles::layer(request, &host)?;
+        let mut policy = Policy::resolve(&request, &host.surroundings())?;
+        policy.notes.extend(notes);
         let facts = match policy.confinement {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
@@ -75,6 +78,7 @@ impl Session {
     /// # Errors
     /// Whenever the command was not run.
     pub fn run(mut self) -> Result<Report, Error> {
+        profiles::make_own_directories(&self.policy)?;
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
