@@ -7,17 +7,33 @@
 use crate::host::Host;
 use crate::profiles::read;
 use crate::secrets::{ask, find};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use zerobox_policy::profile::{config_home, toolchain_directory};
 use zerobox_policy::{NetList, Note, Request, Surroundings, rule_of_url};
 
+/// What a client is set to use.
+#[derive(Debug, Default)]
+struct Settings {
+    urls: Vec<String>,
+    /// Variables that say the same inside, where the files that said it are not to be seen.
+    variables: Vec<(&'static str, String)>,
+}
+
 /// Adds the hosts of the clients that `request` names to those that it allows.
 pub(crate) fn add_hosts(request: &mut Request, host: &Host, notes: &mut Vec<Note>) {
     let surroundings = host.surroundings();
     for (index, client) in request.allow_net_from.clone().iter().enumerate() {
-        let mut rules: Vec<String> =
-            urls(client, &surroundings).iter().filter_map(|url| rule_of_url(url)).collect();
+        let Settings { urls, variables } = match client.as_str() {
+            "npm" => npm(&surroundings),
+            "pip" => pip(&surroundings),
+            "cargo" => cargo(&surroundings),
+            "go" => go(&surroundings),
+            _ => Settings::default(),
+        };
+        let mut rules: Vec<String> = urls.iter().filter_map(|url| rule_of_url(url)).collect();
         rules.sort();
         rules.dedup();
         if rules.is_empty() {
@@ -29,82 +45,113 @@ pub(crate) fn add_hosts(request: &mut Request, host: &Host, notes: &mut Vec<Note
                     .to_owned(),
             });
         }
+        let place = request.origins.of("--allow-net-from", index).cloned();
+        let mut note =
+            |flag, at| place.iter().for_each(|place| request.origins.note(flag, at, place.clone()));
         for rule in rules {
-            if let Some(place) = request.origins.of("--allow-net-from", index).cloned() {
-                request.origins.note("--allow-net", request.allow_net.len(), place);
-            }
+            note("--allow-net", request.allow_net.len());
             request.allow_net.push(NetList::Listed(rule));
+        }
+        for (name, value) in variables {
+            let text = OsString::from(format!("{name}={}", without_credentials(&value)));
+            let is_set = |other: &OsString| other.as_bytes().starts_with(format!("{name}=").as_bytes());
+            if !request.env.iter().any(is_set) {
+                note("--env", request.env.len());
+                request.env.push(text);
+            }
         }
     }
 }
 
-fn urls(client: &str, surroundings: &Surroundings<'_>) -> Vec<String> {
-    match client {
-        "npm" => npm(surroundings),
-        "pip" => pip(surroundings),
-        "cargo" => cargo(surroundings),
-        "go" => go(surroundings),
-        _ => Vec::new(),
-    }
-}
-
-/// npm-config(1): variables, the user's file, the machine's.
-fn npm(surroundings: &Surroundings<'_>) -> Vec<String> {
-    if let Some(url) = variable(&["npm_config_registry", "NPM_CONFIG_REGISTRY"], surroundings) {
-        return vec![url];
-    }
+/// npm-config(1): variables, then the user's file.
+fn npm(surroundings: &Surroundings<'_>) -> Settings {
     let user = variable(&["npm_config_userconfig", "NPM_CONFIG_USERCONFIG"], surroundings).map(PathBuf::from);
     let user = user.or_else(|| Some(surroundings.home?.join(".npmrc")));
     let text = user.and_then(|path| read(&path).ok()).unwrap_or_default();
-    // `registry` and `@scope:registry`.
-    let set =
-        settings(&text, |key| key == "registry" || (key.starts_with('@') && key.ends_with(":registry")));
-    if set.iter().any(|(key, _)| *key == "registry") {
-        return values(set);
-    }
-    let asked = asked("npm", &["config", "get", "registry"], surroundings).into_iter();
-    asked.chain(values(set)).collect()
+    let set = |is_wanted: fn(&str) -> bool| values(settings(&text, is_wanted));
+    let registry = variable(&["npm_config_registry", "NPM_CONFIG_REGISTRY"], surroundings)
+        .or_else(|| set(|key| key == "registry").pop());
+    let mut urls = set(|key| key.starts_with('@') && key.ends_with(":registry"));
+    let variables = registry.iter().map(|url| ("npm_config_registry", url.clone())).collect();
+    urls.extend(registry.or_else(|| asked("npm", &["config", "get", "registry"], surroundings)));
+    Settings { urls, variables }
 }
 
-/// pip's user guide, "Configuration": variables add to the files.
-fn pip(surroundings: &Surroundings<'_>) -> Vec<String> {
+/// pip's user guide, "Configuration": variables beat the files.
+fn pip(surroundings: &Surroundings<'_>) -> Settings {
     let of = |name| variable(&[name], surroundings);
     let mut files = vec![PathBuf::from("/etc/pip.conf")];
     files.extend(surroundings.home.map(|home| home.join(".pip/pip.conf")));
     files.extend(config_home(surroundings).map(|directory| directory.join("pip/pip.conf")));
     files.extend(of("PIP_CONFIG_FILE").map(PathBuf::from));
     let texts: Vec<String> = files.iter().filter_map(|path| read(path).ok()).collect();
-    let set = |name| texts.iter().flat_map(move |text| values(settings(text, |key| key == name)));
-    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let mut urls: Vec<String> =
-        set("extra-index-url").chain(of("PIP_EXTRA_INDEX_URL")).flat_map(words).collect();
-    match of("PIP_INDEX_URL").or_else(|| set("index-url").last()) {
-        Some(index) => urls.push(index),
-        // What pip itself takes without settings, and where its files are.
-        None => {
-            let code = "from pip._internal.models.index import PyPI as i; print(i.simple_url, 'https://' + i.file_storage_domain)";
-            urls.extend(asked("python3", &["-I", "-c", code], surroundings).map(words).unwrap_or_default());
-        }
+    let set =
+        |name: &str| texts.iter().flat_map(|text| values(settings(text, |key| key == name))).next_back();
+    let words = |text: &String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let index = of("PIP_INDEX_URL").or_else(|| set("index-url"));
+    let extra = of("PIP_EXTRA_INDEX_URL").or_else(|| set("extra-index-url"));
+    let mut found = Settings::default();
+    for (name, value) in [("PIP_INDEX_URL", &index), ("PIP_EXTRA_INDEX_URL", &extra)] {
+        found.urls.extend(value.iter().flat_map(words));
+        found.variables.extend(value.iter().map(|value| (name, value.clone())));
     }
-    urls
+    if index.is_none() {
+        // What pip itself takes without settings, and where its files are.
+        let code = "from pip._internal.models.index import PyPI as i; print(i.simple_url, 'https://' + i.file_storage_domain)";
+        found.urls.extend(asked("python3", &["-I", "-c", code], surroundings).iter().flat_map(words));
+    }
+    found
 }
 
 /// The Cargo book, "Source Replacement" and "Registries".
-fn cargo(surroundings: &Surroundings<'_>) -> Vec<String> {
-    let Some(home) = toolchain_directory("CARGO_HOME", surroundings) else { return Vec::new() };
+fn cargo(surroundings: &Surroundings<'_>) -> Settings {
+    let Some(home) = toolchain_directory("CARGO_HOME", surroundings) else { return Settings::default() };
     let names = ["config.toml", "config"].map(|name| home.join(name));
     let text = names.iter().find_map(|path| read(path).ok()).unwrap_or_default();
-    let urls = sections(&text).into_iter().filter(|(section, key, _)| {
+    let is_url = |(section, key, _): &(String, String, String)| {
         (section.starts_with("source.") && key == "registry")
             || (section.starts_with("registries.") && key == "index")
-    });
-    urls.map(|(_, _, url)| url.trim_start_matches("sparse+").trim_start_matches("registry+").to_owned())
-        .collect()
+    };
+    let found = sections(&text);
+    let is_replaced =
+        found.iter().any(|(section, key, _)| section == "source.crates-io" && key == "replace-with");
+    let plain = |url: &str| url.trim_start_matches("sparse+").trim_start_matches("registry+").to_owned();
+    let mut urls: Vec<String> =
+        found.iter().filter(|row| is_url(row)).map(|(_, _, url)| plain(url)).collect();
+    if !is_replaced {
+        urls.extend(cargo_default(surroundings).unwrap_or_default());
+    }
+    Settings { urls, variables: Vec::new() }
+}
+
+/// Cargo has no word for its own default, and where the files are only its registry knows: it looks up a package, outside
+/// and in a directory of ours, in which it leaves the name of the one and the answer of the other.
+fn cargo_default(surroundings: &Surroundings<'_>) -> Option<Vec<String>> {
+    use std::os::unix::fs::DirBuilderExt;
+    let cargo = find("cargo", surroundings).filter(|program| !is_of_project(program, surroundings.cwd))?;
+    let directory = std::env::temp_dir().join(format!("zerobox-cargo-{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&directory).ok()?;
+    let settings = [("CARGO_NET_RETRY", "0"), ("CARGO_HTTP_TIMEOUT", "5")];
+    let mut command = Command::new(cargo);
+    command.args(["info", "zerobox"]).env("CARGO_HOME", &directory).envs(settings).current_dir("/");
+    // That there is no such package is an answer as well.
+    let _ = ask(&mut command);
+    let mut urls = Vec::new();
+    for entry in std::fs::read_dir(directory.join("registry/index")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        urls.extend(name.rsplit_once('-').map(|(host, _)| format!("https://{host}")));
+        let answer = read(&entry.path().join("config.json")).unwrap_or_default();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+        urls.extend(answer["dl"].as_str().map(str::to_owned));
+    }
+    let _ = std::fs::remove_dir_all(&directory);
+    Some(urls)
 }
 
 /// `go help environment`; go knows its own defaults.
-fn go(surroundings: &Surroundings<'_>) -> Vec<String> {
-    let of = |name| variable(&[name], surroundings).or_else(|| asked("go", &["env", name], surroundings));
+fn go(surroundings: &Surroundings<'_>) -> Settings {
+    let set = |name| variable(&[name], surroundings);
+    let of = |name| set(name).or_else(|| asked("go", &["env", name], surroundings));
     let proxies = of("GOPROXY").unwrap_or_default();
     let mut urls: Vec<String> = proxies
         .split([',', '|'])
@@ -112,12 +159,26 @@ fn go(surroundings: &Surroundings<'_>) -> Vec<String> {
         .map(|url| url.trim().to_owned())
         .collect();
     // `NAME`, `NAME+KEY` or `NAME+KEY URL`.
-    if let Some(database) = of("GOSUMDB").filter(|name| !name.is_empty() && name != "off") {
+    if let Some(database) = of("GOSUMDB").filter(|name| name != "off") {
         let url = database.split_once(' ').map(|(_, url)| url.to_owned());
         let name = database.split(['+', ' ']).next().unwrap_or_default();
         urls.push(url.unwrap_or_else(|| format!("https://{name}")));
     }
-    urls
+    let variables = ["GOPROXY", "GOSUMDB"].into_iter().filter_map(|name| Some((name, set(name)?))).collect();
+    Settings { urls, variables }
+}
+
+/// URLs without the user and the password that may be in them.
+fn without_credentials(text: &str) -> String {
+    let plain = |word: &str| match word.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[start..])
+        }
+        None => word.to_owned(),
+    };
+    text.split(' ').map(plain).collect::<Vec<_>>().join(" ")
 }
 
 fn variable(names: &[&str], surroundings: &Surroundings<'_>) -> Option<String> {

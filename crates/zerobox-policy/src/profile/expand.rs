@@ -99,6 +99,11 @@ fn variable(name: &str, cwd: &Path, surroundings: &Surroundings<'_>) -> Result<P
     let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
     let value = match name {
         "HOME" => return home(surroundings),
+        // A profile that means a project must not give the home directory away.
+        "CWD" if surroundings.home.is_some_and(|home| home.starts_with(cwd)) => {
+            let message = "`$CWD` has your home directory in it: go to the directory of a project";
+            return Err(Missing::Value(message.to_owned()));
+        }
         "CWD" => return Ok(cwd.to_owned()),
         "GIT_ROOT" => git_root(cwd, surroundings.files),
         "TMPDIR" => Some(set(name, surroundings).unwrap_or_else(|| PathBuf::from("/tmp"))),

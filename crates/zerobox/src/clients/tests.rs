@@ -27,3 +27,9 @@ fn tables_of_cargo() {
     assert_eq!(of("registries.own", "index"), Some("https://own.example/git"));
     assert_eq!(of("source.other", "registry"), Some("https://third.example"));
 }
+
+#[test]
+fn credentials_are_not_shown_inside() {
+    let plain = without_credentials("https://me:secret@one.example/simple https://two.example/a@b");
+    assert_eq!(plain, "https://one.example/simple https://two.example/a@b");
+}
