@@ -87,6 +87,11 @@ pub enum PolicyError {
     SecretUnknown { flag: &'static str, name: String },
     #[error("the secret `{name}` is in {}", argument(*index))]
     SecretInArgument { name: String, index: usize },
+    #[error(
+        "cannot keep `{path}` as it is: it is a symbolic link in a writable directory, and leads to what zerobox itself obeys",
+        path = path.display()
+    )]
+    OwnLink { path: PathBuf },
     #[error("{place}: {source}")]
     InProfile { place: Place, source: Box<PolicyError> },
     #[error("descriptor {fd} cannot be kept: {reason}")]
@@ -97,6 +102,7 @@ impl PolicyError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::OwnLink { .. } => "grant less to be written, or put a directory there".to_owned(),
             Self::InProfile { source, .. } => return source.hint(),
             Self::Size { .. } => "write a whole number with K, M, G or T: `512M`".to_owned(),
             Self::Duration { .. } => "write a number with ms, s, m or h: `30s`".to_owned(),

@@ -153,7 +153,7 @@ impl Policy {
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
         resolver.protect()?;
-        policy.to_create = resolver.protect_own(&request.profile_files);
+        policy.to_create = resolver.protect_own(&request.profile_files)?;
         policy.sockets = resolver.sockets(request)?;
         let share_tmp = request.share_tmp == Some(true);
         if share_tmp {

@@ -20,6 +20,8 @@ pub(super) struct Denied {
     pub(super) flag: &'static str,
     pub(super) spelled: PathBuf,
     pub(super) resolved: Resolved,
+    /// Where it was written.
+    pub(super) origin: Origin,
 }
 
 pub(super) struct Resolver<'a> {
@@ -313,8 +315,8 @@ impl<'a> Resolver<'a> {
             return Ok(());
         }
         self.links.extend(found.links.iter().cloned());
-        self.push(&found, Effect::Deny, access, RuleSource::User, origin);
-        self.denied.push(Denied { flag, spelled: spec.path, resolved: found });
+        self.push(&found, Effect::Deny, access, RuleSource::User, origin.clone());
+        self.denied.push(Denied { flag, spelled: spec.path, resolved: found, origin });
         Ok(())
     }
 
@@ -355,13 +357,16 @@ impl<'a> Resolver<'a> {
     /// What decides about later runs cannot be written, wherever it is: the profiles of this run, those of the user, and
     /// what the user trusts. Of the latter two, what is not there would be made by the command: the result is to be made
     /// before.
-    pub(super) fn protect_own(&mut self, profiles: &[PathBuf]) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// When a link leads there that the command could replace.
+    pub(super) fn protect_own(&mut self, profiles: &[PathBuf]) -> Result<Vec<PathBuf>, PolicyError> {
         let is_tree = |rule: &&FileRule| {
             rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
         };
         let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
         if trees.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let is_writable = |path: &Path| trees.iter().any(|tree| is_within(path, tree));
         let mut missing = Vec::new();
@@ -374,6 +379,9 @@ impl<'a> Resolver<'a> {
         let config = profile::config_directory(self.surroundings).map(|path| (path, RuleSource::BuiltIn));
         for (path, source) in state.into_iter().chain(config) {
             let Ok(mut found) = Resolved::find(&path, self.surroundings.files) else { continue };
+            if let Some(link) = found.links.iter().find(|link| is_writable(&link.path)) {
+                return Err(PolicyError::OwnLink { path: link.path.clone() });
+            }
             if !is_writable(&found.path) {
                 continue;
             }
@@ -384,7 +392,7 @@ impl<'a> Resolver<'a> {
             let origin = Origin::default_policy("obeyed by zerobox");
             self.push(&found, Effect::Deny, Access::Write, source, origin);
         }
-        missing
+        Ok(missing)
     }
 
     /// Protects a file or a directory, and what the links in it lead to. Links themselves cannot be held.

@@ -6,6 +6,7 @@ use super::{Fault, Given, ProfileError, Setting};
 use crate::origin::Place;
 use crate::request::{EnvList, NetList, Origins, PathList, Request};
 use crate::secret::{SecretName, SecretText};
+use crate::secret_file::{Format, matching_parts, secret_parts};
 use crate::surroundings::Surroundings;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -159,10 +160,18 @@ impl Adding<'_, '_> {
             }
             "secret-file" => {
                 let Some(file) = self.secret_file(setting, text)? else { return Ok(()) };
-                let Request { origins, secret_files, .. } = &mut *self.request;
-                replace(secret_files, origins, setting, file.clone(), |other| {
-                    name_of(other, b':') == name_of(&file, b':')
-                });
+                let Request { origins, secret_files, allow_read, .. } = &mut *self.request;
+                match file {
+                    SecretFile::Plain(path) => {
+                        origins.note("--allow-read", allow_read.len(), place.clone());
+                        allow_read.push(PathList::Listed(item(path.into())));
+                    }
+                    SecretFile::Secret(file) => {
+                        replace(secret_files, origins, setting, file.clone(), |other| {
+                            name_of(other, b':') == name_of(&file, b':')
+                        })
+                    }
+                }
             }
             "secret-host" => {
                 let Some(text) = about(self)? else { return Ok(()) };
@@ -234,21 +243,25 @@ impl Adding<'_, '_> {
     }
 
     /// `PATH[?][:REGEX]`; none if the file may be missing and is.
-    fn secret_file(&self, setting: &Setting, text: &str) -> Result<Option<OsString>, String> {
+    fn secret_file(&self, setting: &Setting, text: &str) -> Result<Option<SecretFile>, String> {
         let (path, pattern) =
             text.split_once(':').map_or((text, None), |(path, pattern)| (path, Some(pattern)));
-        let plain = path.strip_suffix('?').unwrap_or(path);
+        let is_optional = path.ends_with('?');
         let Some(file) = self.path(setting, path)? else { return Ok(None) };
-        let file = without_mark(&file);
-        if plain.len() < path.len() && self.surroundings.files.node(Path::new(&file)).is_err() {
+        let mut file = if is_optional { without_mark(&file) } else { file.into_os_string() };
+        let files = self.surroundings.files;
+        if is_optional && files.node(Path::new(&file)).is_err() {
             return Ok(None);
         }
-        let mut file = file;
+        let text = files.text(Path::new(&file)).filter(|_| is_optional);
+        if text.is_some_and(|text| has_no_secret(Path::new(&file), pattern, &text)) {
+            return Ok(Some(SecretFile::Plain(file)));
+        }
         if let Some(pattern) = pattern {
             file.push(":");
             file.push(pattern);
         }
-        Ok(Some(file))
+        Ok(Some(SecretFile::Secret(file)))
     }
 
     /// `NAME=..` of a secret that there is, with the path that it has if it is a file.
@@ -291,7 +304,9 @@ impl Adding<'_, '_> {
                 "secret-file" => {
                     let path = text.split_once(':').map_or(text.as_str(), |(path, _)| path);
                     if let Ok(Some(file)) = self.path(setting, path) {
-                        let is_here = self.secret_file(setting, text).is_ok_and(|file| file.is_some());
+                        let is_here = self
+                            .secret_file(setting, text)
+                            .is_ok_and(|file| matches!(file, Some(SecretFile::Secret(_))));
                         let set = if is_here { &mut given } else { &mut self.absent };
                         set.insert(if path.ends_with('?') {
                             without_mark(&file)
@@ -304,6 +319,23 @@ impl Adding<'_, '_> {
             }
         }
         self.absent.retain(|name| !given.contains(name));
+    }
+}
+
+/// What becomes of a file with secrets.
+enum SecretFile {
+    /// Its secret parts are replaced: `PATH[:REGEX]`.
+    Secret(OsString),
+    /// It has none, and can be read as it is.
+    Plain(OsString),
+}
+
+/// Whether a file that may have a secret in it has none now: the user logged in elsewhere.
+fn has_no_secret(path: &Path, pattern: Option<&str>, text: &str) -> bool {
+    match (pattern, Format::of(path)) {
+        (Some(pattern), _) => matching_parts(pattern, text).is_some_and(|parts| parts.is_empty()),
+        (None, Some(format)) => secret_parts(format, text).is_empty(),
+        (None, None) => false,
     }
 }
 

@@ -376,7 +376,8 @@ fn deep_nesting_is_refused_and_not_obeyed() {
 /// `zerobox profile schema > schema/profile.schema.json` mends it.
 #[test]
 fn the_schema_is_the_one_that_is_checked_in() {
-    let written: serde_json::Value = serde_json::from_str(include_str!("../../../../schema/profile.schema.json")).unwrap();
+    let written: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../schema/profile.schema.json")).unwrap();
     assert_eq!(written, schema());
 }
 
@@ -387,5 +388,7 @@ fn the_home_directory_is_no_project() {
     let at_home = Surroundings { cwd: Path::new("/home/u"), ..world.surroundings() };
     let error = apply(loaded.settings(), true, &mut Request::default(), &at_home).unwrap_err();
     assert_eq!(error.faults.len(), 1, "{error}");
-    assert!(error.to_string().starts_with("a.toml:2:15: in `allow-read`: `$CWD` has your home directory in it"));
+    assert!(
+        error.to_string().starts_with("a.toml:2:15: in `allow-read`: `$CWD` has your home directory in it")
+    );
 }

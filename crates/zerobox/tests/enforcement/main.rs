@@ -43,6 +43,7 @@ mod outcome;
 mod pair;
 mod processes;
 mod procfs;
+mod profiles;
 mod protected;
 mod reports;
 mod rights;
@@ -115,6 +116,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("files", files::CASES),
     ("rights", rights::CASES),
     ("denies", denies::CASES),
+    ("profiles", profiles::CASES),
     ("protected", protected::CASES),
     ("homes", homes::CASES),
     ("mounts", mounts::CASES),
