@@ -85,8 +85,11 @@ pub fn load_project(
     named: &Loaded,
     host: &Host,
 ) -> Result<Project, ProfileError> {
-    let loaded = library.load(&[OsString::from(path)], named)?;
-    let digest = crate::trusted::digest(&loaded.files);
+    // What is trusted is all of it, whatever else this run has loaded already.
+    let all = library.load(&[OsString::from(path)], &Loaded::default())?;
+    let digest = crate::trusted::digest(&all.files);
+    let loaded =
+        if named.profiles.is_empty() { all } else { library.load(&[OsString::from(path)], named)? };
     let store = TrustStore::open(host);
     let trusted = store.says(path, &digest);
     Ok(Project { path: path.to_owned(), loaded, digest, trusted, store_fault: store.fault })

@@ -13,7 +13,8 @@ set -u
 programs="node python git rust cargo-build npm-install pip-install"
 
 # ---- the programs ------------------------------------------------------------------------------------------------
-# `box COMMAND` is the command under the profile of the program's name, or as it is.
+# `box COMMAND` is the command under the profile of the program's name, or as it is. What `refused_NAME` does works without
+# the sandbox and has to fail in it.
 
 program_node() {
     mkdir dist
@@ -53,7 +54,7 @@ program_rust() {
     box cargo run -q | grep -x built
 }
 
-refused_rust() { box cargo add -q cfg-if; }
+refused_rust() { box sh -c 'echo x > ../planted'; }
 
 program_cargo-build() {
     package '[dependencies]
@@ -61,7 +62,7 @@ cfg-if = "1"' 'fn main() { cfg_if::cfg_if! { if #[cfg(unix)] { println!("built")
     box cargo run -q | grep -x built
 }
 
-refused_cargo-build() { box sh -c 'echo x > "${HOME:?}/.cargo/registry/planted"'; }
+refused_cargo-build() { box sh -c 'echo x > ../planted'; }
 
 program_npm-install() {
     echo '{ "name": "a", "version": "1.0.0" }' > package.json
@@ -69,7 +70,7 @@ program_npm-install() {
     [ -e node_modules/is-number/package.json ]
 }
 
-refused_npm-install() { box node -e 'fetch("https://example.com").catch(() => process.exit(1))'; }
+refused_npm-install() { box node -e 'require("fs").writeFileSync("../planted", "")'; }
 
 program_pip-install() {
     box python3 -m venv venv
@@ -77,9 +78,7 @@ program_pip-install() {
     box venv/bin/python -c 'import six'
 }
 
-refused_pip-install() {
-    box python3 -c 'import urllib.request as r; r.urlopen("https://example.com", timeout=5)'
-}
+refused_pip-install() { box python3 -c 'open("../planted", "w")'; }
 
 # ---- running them ------------------------------------------------------------------------------------------------
 
@@ -117,6 +116,9 @@ for name in $programs; do
     elif ! part inside "program_$name"; then
         echo "FAIL $name"
         tail -n 15 "$root/log"
+        failed=$((failed + 1))
+    elif ! part bare "refused_$name"; then
+        echo "FAIL $name: what shall be refused does not work without the sandbox either"
         failed=$((failed + 1))
     elif part inside "refused_$name"; then
         echo "FAIL $name: what its profile does not allow has worked"

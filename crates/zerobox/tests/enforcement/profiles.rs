@@ -73,6 +73,10 @@ fn a_changed_parent_is_not_trusted(f: &Fixture) -> Verdict {
     f.write("project/conf/hidden", "x");
     zerobox(f, &["trust"]).assert_code(0);
     f.inside(&[], &["create", "before"]).assert_code(0);
+    // Naming the parent as well changes nothing about it.
+    f.inside(&["--profile", "./conf/more.toml"], &["create", "second"]).assert_code(0).assert_stdout("ok\n");
+    let named = f.run(&["--profile", "./conf/more.toml"], &["/bin/true"]);
+    assert_eq!(named.stderr, "", "\n{named}");
     f.write("project/conf/more.toml", "allow-write = [\"..\"]\n");
     assert_eq!(f.inside(&[], &["create", "after"]).verdict(), "EROFS");
     Ok(())
