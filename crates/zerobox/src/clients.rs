@@ -200,7 +200,7 @@ fn is_of_project(program: &Path, cwd: &Path) -> bool {
 }
 
 /// The `key = value` lines of a text whose keys are wanted.
-fn settings<'a>(text: &'a str, is_wanted: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a str)> {
+fn settings(text: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';', '[']));
     let pairs = lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
     pairs.filter(|(key, _)| is_wanted(key)).collect()

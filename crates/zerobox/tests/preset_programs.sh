@@ -54,7 +54,7 @@ program_rust() {
     box cargo run -q | grep -x built
 }
 
-refused_rust() { box sh -c 'echo x > ../planted'; }
+refused_rust() { box cat ../secret; }
 
 program_cargo-build() {
     package '[dependencies]
@@ -62,7 +62,7 @@ cfg-if = "1"' 'fn main() { cfg_if::cfg_if! { if #[cfg(unix)] { println!("built")
     box cargo run -q | grep -x built
 }
 
-refused_cargo-build() { box sh -c 'echo x > ../planted'; }
+refused_cargo-build() { box cat ../secret; }
 
 program_npm-install() {
     echo '{ "name": "a", "version": "1.0.0" }' > package.json
@@ -70,7 +70,7 @@ program_npm-install() {
     [ -e node_modules/is-number/package.json ]
 }
 
-refused_npm-install() { box node -e 'require("fs").writeFileSync("../planted", "")'; }
+refused_npm-install() { box cat ../secret; }
 
 program_pip-install() {
     box python3 -m venv venv
@@ -78,7 +78,7 @@ program_pip-install() {
     box venv/bin/python -c 'import six'
 }
 
-refused_pip-install() { box python3 -c 'open("../planted", "w")'; }
+refused_pip-install() { box cat ../secret; }
 
 # ---- running them ------------------------------------------------------------------------------------------------
 
@@ -87,6 +87,7 @@ zerobox=${1:-$here/target/release/zerobox}
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] && programs=$*
 root=$(mktemp -d)
+echo secret > "$root/secret"
 trap 'rm -rf "$root"' EXIT
 passed=0 failed=0 skipped=0
 
