@@ -92,6 +92,8 @@ pub enum PolicyError {
         path = path.display()
     )]
     OwnLink { path: PathBuf },
+    #[error("`{path}` of `--allow-write` says what zerobox trusts, and no command may write it", path = path.display())]
+    OwnStore { path: PathBuf },
     #[error("{place}: {source}")]
     InProfile { place: Place, source: Box<PolicyError> },
     #[error("descriptor {fd} cannot be kept: {reason}")]

@@ -153,12 +153,12 @@ impl Policy {
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
         resolver.protect()?;
-        policy.to_create = resolver.protect_own(&request.profile_files)?;
         policy.sockets = resolver.sockets(request)?;
         let share_tmp = request.share_tmp == Some(true);
         if share_tmp {
             resolver.share_tmp(&request.origins.written("--share-tmp", 0).origin(None))?;
         }
+        policy.to_create = resolver.protect_own(&request.profile_files)?;
         policy.files = FileRules::new(std::mem::take(&mut resolver.rules));
         policy.scratch = resolver.scratch(&policy.files, share_tmp);
         check_denies(&policy, &resolver.denied, surroundings)?;

@@ -110,11 +110,15 @@ pub(crate) fn make_own_directories(policy: &Policy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where the command of `request` will run.
+/// Where the command of `request` will run, without links, so that a project has one path. What is wrong with the directory
+/// is for the policy to say.
 fn directory_of(request: &Request, host: &Host) -> PathBuf {
     let cwd = host.surroundings().cwd;
     match &request.cwd {
-        Some(directory) => cwd.join(directory),
+        Some(directory) => {
+            let path = cwd.join(directory);
+            std::fs::canonicalize(&path).unwrap_or(path)
+        }
         None => cwd.to_owned(),
     }
 }

@@ -359,12 +359,11 @@ impl<'a> Resolver<'a> {
     /// before.
     ///
     /// # Errors
-    /// When a link leads there that the command could replace.
+    /// When a link leads there that the command could replace, or what is trusted is granted by its name.
     pub(super) fn protect_own(&mut self, profiles: &[PathBuf]) -> Result<Vec<PathBuf>, PolicyError> {
-        let is_tree = |rule: &&FileRule| {
-            rule.effect == Effect::Allow && rule.access == Access::Write && rule.state == PathState::Directory
-        };
-        let trees: Vec<PathBuf> = self.rules.iter().filter(is_tree).map(|rule| rule.path.clone()).collect();
+        let is_writable = |rule: &&FileRule| rule.effect == Effect::Allow && rule.access == Access::Write;
+        let trees: Vec<PathBuf> =
+            self.rules.iter().filter(is_writable).map(|rule| rule.path.clone()).collect();
         if trees.is_empty() {
             return Ok(Vec::new());
         }
@@ -381,6 +380,11 @@ impl<'a> Resolver<'a> {
             let Ok(mut found) = Resolved::find(&path, self.surroundings.files) else { continue };
             if let Some(link) = found.links.iter().find(|link| is_writable(&link.path)) {
                 return Err(PolicyError::OwnLink { path: link.path.clone() });
+            }
+            // Even by its own name, and one file of it is as good as all.
+            let named = trees.iter().find(|tree| is_within(tree, &found.path));
+            if let Some(tree) = named.filter(|_| source == RuleSource::User) {
+                return Err(PolicyError::OwnStore { path: tree.clone() });
             }
             if !is_writable(&found.path) {
                 continue;

@@ -75,7 +75,15 @@ fn run(flags: &Flags) -> Result<i32, Error> {
 fn project(file: Option<&Path>, host: &Host) -> Result<PathBuf, Error> {
     let surroundings = host.surroundings();
     match file {
-        Some(file) => Ok(profile::clean(&surroundings.cwd.join(file))),
+        // The directory as a run will see it, and the file as it is named there.
+        Some(file) => {
+            let path = profile::clean(&surroundings.cwd.join(file));
+            let directory = path.parent().and_then(|directory| std::fs::canonicalize(directory).ok());
+            Ok(match (directory, path.file_name()) {
+                (Some(directory), Some(name)) => directory.join(name),
+                _ => path,
+            })
+        }
         None => profile::find_project(surroundings.cwd, &surroundings).ok_or_else(|| {
             Error::Profile(ProfileError::from(profile::Fault {
                 place: None,

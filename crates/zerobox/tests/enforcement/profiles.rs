@@ -11,7 +11,8 @@ pub const CASES: &[Case] = cases![
         a_changed_parent_is_not_trusted, trust_can_be_taken_back, a_broken_store_trusts_nothing,
         what_others_could_write_trusts_nothing, trust_cannot_be_made_inside,
         links_to_what_we_obey_are_refused, profiles_of_the_user_cannot_be_made_inside,
-        a_profile_in_use_cannot_be_written, a_named_profile_is_the_callers_word, flags_beat_profiles,
+        a_profile_in_use_cannot_be_written,
+        a_profile_in_a_shared_tmp_cannot_be_written, trust_holds_for_every_way_there, a_named_profile_is_the_callers_word, flags_beat_profiles,
         no_profile_leaves_the_project_out, bad_profiles_run_nothing, a_profile_cannot_take_the_sandbox_away,
         denials_name_the_line, every_preset_runs, a_preset_hides_the_key, a_preset_gives_no_home_away,
         clients_say_their_own_hosts;
@@ -148,9 +149,11 @@ fn trust_cannot_be_made_inside(f: &Fixture) -> Verdict {
         }
     }
     // Even by name.
-    let outcome =
-        f.inside(&["--allow-write=~", &format!("--allow-write={own}")], &["create", &format!("{own}/x")]);
-    assert_eq!(outcome.verdict(), "EROFS", "\n{outcome}");
+    for path in [&own, &store] {
+        let flags = ["--allow-write=~", &format!("--allow-write={path}")];
+        f.run(&flags, &["/bin/true"]).assert_refused(125, &[path, "trusts"]);
+    }
+    f.outside(&["write", &store]).assert_code(0);
     assert_eq!(f.outside(&["rename", &state, &moved]).verdict(), "ok");
     Ok(())
 }
@@ -196,6 +199,46 @@ fn a_profile_in_use_cannot_be_written(f: &Fixture) -> Verdict {
             (&["unlink", "ci.toml"], "EBUSY|EROFS"),
         ],
     });
+    Ok(())
+}
+
+/// Directories for temporary files are granted late.
+fn a_profile_in_a_shared_tmp_cannot_be_written(f: &Fixture) -> Verdict {
+    let name = format!("/tmp/{}.toml", f.unique);
+    let file = Removed(name.as_str());
+    let made = f.host_sh(&format!("echo 'share-tmp = true' > {}", file.0)).status();
+    assert!(made.is_ok_and(|made| made.success()));
+    let (other, flags) = (format!("{name}.other"), ["--profile", name.as_str()]);
+    let kept = Removed(other.as_str());
+    assert_eq!(f.inside(&flags, &["create", kept.0]).verdict(), "ok");
+    let outcome = f.inside(&flags, &["open-truncate", &name]);
+    assert_eq!(outcome.verdict(), "EROFS", "\n{outcome}");
+    assert_eq!(f.outside(&["open-truncate", &name]).verdict(), "ok");
+    Ok(())
+}
+
+/// A file of the host that a test leaves nothing of.
+struct Removed<'a>(&'a str);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+/// A project has one path, whichever way leads there.
+fn trust_holds_for_every_way_there(f: &Fixture) -> Verdict {
+    f.write("project/zerobox.toml", WIDE);
+    f.mkdir("project/sub");
+    f.link("project", "alias");
+    zerobox(f, &["trust", "sub/../zerobox.toml"]).assert_code(0);
+    for directory in ["sub/..", "../alias", "../project/."] {
+        let outcome = f.run(&["-C", directory], &["/bin/true"]);
+        outcome.assert_code(0);
+        assert_eq!(outcome.stderr, "", "{directory}\n{outcome}");
+    }
+    zerobox(f, &["trust", "--revoke", "../alias/zerobox.toml"]).assert_code(0);
+    f.run(&["-C", "sub/.."], &["/bin/true"]).assert_stderr_has("is not trusted");
     Ok(())
 }
 
