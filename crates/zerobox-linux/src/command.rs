@@ -65,8 +65,7 @@ fn confine(
         .and_then(|()| sys::keep_capabilities(0))
         .map_err(Failure::at(Stage::Privileges))?;
     sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
-    let listener =
-        sys::seccomp(&prepared.filter, prepared.mediate_sockets).map_err(Failure::at(Stage::Filter))?;
+    let listener = sys::seccomp(&prepared.filter, prepared.listens).map_err(Failure::at(Stage::Filter))?;
     // The descriptor is left open: from now on it is init's.
     let number = listener.map_or(NO_LISTENER, |listener| {
         let number = listener.as_raw_fd();

@@ -91,7 +91,7 @@ fn start<'a>(
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
-    let mediator = listener.map(|listener| Mediator::new(listener, &prepared.sockets, &prepared.network));
+    let mediator = listener.map(|listener| Mediator::new(listener, prepared));
     become_small().map_err(Failure::at(Stage::Privileges))?;
     let view = rustix::fs::open(c"/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at(Stage::Init))?;
@@ -227,7 +227,7 @@ impl Init<'_> {
             }
             if let Some(mediator) = &mut self.mediator {
                 if ready.listener {
-                    mediator.serve();
+                    mediator.serve(self.control.as_fd());
                 }
                 mediator.proceed(ready.connection);
             }
@@ -338,6 +338,9 @@ impl Init<'_> {
                 let _ = rustix::net::send(self.control, &failure.bytes(), rustix::net::SendFlags::NOSIGNAL);
             }
             None => {
+                if let Some(repetitions) = self.mediator.as_ref().and_then(Mediator::repetitions) {
+                    repetitions.send(self.control.as_fd());
+                }
                 let names = self.dropped();
                 if !names.is_empty() {
                     Message::Dropped { names }.send(self.control.as_fd());

@@ -17,6 +17,7 @@ mod mediator;
 mod memory;
 mod message;
 mod netlink;
+mod observer;
 mod plan;
 mod prepare;
 mod root;
@@ -31,6 +32,7 @@ pub use cgroup::{Delegated, Setting};
 pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
+pub use message::{Observed, Subject};
 pub use plan::{
     Capture, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource, ResourceLimit, Rights,
 };

@@ -17,7 +17,10 @@
 mod address;
 mod callers;
 
-use crate::prepare::Network;
+use crate::message::Message;
+use crate::observer::{Attempt, Observer};
+use crate::prepare::{Network, Prepared};
+use crate::seccomp::{self, Action, Entry};
 use crate::sys::{self, Notification};
 use address::{Address, Known};
 use callers::Callers;
@@ -26,14 +29,17 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+use zerobox_policy::Observation;
 
 /// The mediator of one run.
 #[derive(Debug)]
 pub(crate) struct Mediator {
     listener: OwnedFd,
+    /// What the filter does, which hands calls over for several reasons.
+    rules: Vec<Entry>,
+    observer: Option<Observer>,
     known: Known,
     callers: Callers,
     /// The sandbox's network namespace, known from the first connection on.
@@ -58,15 +64,20 @@ struct Waiting {
 }
 
 impl Mediator {
-    pub(crate) fn new(listener: OwnedFd, granted: &[CString], network: &Network) -> Self {
-        // What follows a captured connection happens outside. Between two programs inside it is better that all
-        // processors take part.
-        if matches!(network, Network::Captured { .. }) {
+    pub(crate) fn new(listener: OwnedFd, prepared: &Prepared) -> Self {
+        let observation = prepared.plan.as_ref().map_or(Observation::Nothing, |plan| plan.filter.observation);
+        let observer = Observer::new(observation);
+        let (granted, network) = (&prepared.sockets, &prepared.network);
+        // What follows a captured connection happens outside, and an observed call goes on at once. Between two programs
+        // inside it is better that all processors take part.
+        if observer.is_some() || matches!(network, Network::Captured { .. }) {
             sys::wake_at_once(listener.as_fd());
         }
         let own_network = !matches!(network, Network::Host);
         Self {
             listener,
+            rules: prepared.plan.as_ref().map(|plan| plan.syscalls.clone()).unwrap_or_default(),
+            observer,
             known: Known::new(granted, own_network),
             callers: Callers::default(),
             network: None,
@@ -89,11 +100,16 @@ impl Mediator {
         self.waiting.iter().map(pause).min()
     }
 
+    /// What was observed more than once, at the end of a run.
+    pub(crate) fn repetitions(&self) -> Option<Message> {
+        self.observer.as_ref().map(Observer::repetitions)
+    }
+
     /// Takes the notifications that are there; call it when the listener is readable. Not for ever, for init has more to
     /// look after.
-    pub(crate) fn serve(&mut self) {
+    pub(crate) fn serve(&mut self, supervisor: BorrowedFd<'_>) {
         for _ in 0..MOST_IN_A_ROW {
-            self.serve_one();
+            self.serve_one(supervisor);
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             if !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1))
@@ -104,12 +120,30 @@ impl Mediator {
         }
     }
 
-    fn serve_one(&mut self) {
+    fn serve_one(&mut self, supervisor: BorrowedFd<'_>) {
         let Ok(notification) = sys::notification(self.listener.as_fd()) else { return };
-        let result = match i64::from(notification.data.nr) {
-            libc::SYS_connect => self.connect(&notification),
-            libc::SYS_socketpair => self.pair(&notification).map(Some),
-            _ => Err(Errno::NOSYS),
+        let (number, listener) = (notification.data.nr, self.listener.as_fd());
+        let result = match seccomp::decide(&self.rules, number, &notification.data.args) {
+            Some((entry, Action::Fail(errno))) => {
+                sys::answer(listener, notification.id, Err(Errno::from_raw_os_error(errno)));
+                if let Some(observer) = &mut self.observer {
+                    observer.refused(entry.name, &notification, errno, supervisor);
+                }
+                return;
+            }
+            Some((_, Action::Observe)) => {
+                let attempts = seccomp::row(number).map(|row| Attempt::of(&notification, row));
+                sys::go_on(listener, notification.id);
+                for attempt in attempts.into_iter().flatten() {
+                    self.observer.iter_mut().for_each(|observer| observer.look(&attempt, supervisor));
+                }
+                return;
+            }
+            Some((_, Action::Mediate)) if i64::from(number) == libc::SYS_connect => {
+                self.connect(&notification, supervisor)
+            }
+            Some((_, Action::Mediate)) => self.pair(&notification).map(Some),
+            None => Err(Errno::NOSYS),
         };
         match result {
             Ok(Some(value)) => sys::answer(self.listener.as_fd(), notification.id, Ok(value)),
@@ -139,7 +173,11 @@ impl Mediator {
         }
     }
 
-    fn connect(&mut self, notification: &Notification) -> Result<Option<i64>, Errno> {
+    fn connect(
+        &mut self,
+        notification: &Notification,
+        supervisor: BorrowedFd<'_>,
+    ) -> Result<Option<i64>, Errno> {
         let [fd, pointer, length, ..] = notification.data.args;
         let caller = notification.pid.cast_signed();
         let socket = self.callers.descriptor(caller, fd)?;
@@ -161,7 +199,11 @@ impl Mediator {
         if sys::network_of(socket.as_fd())? != self.own_network()? {
             return Err(Errno::ACCESS);
         }
-        let address = self.known.address(caller, bytes)?;
+        let address = self.known.address(caller, bytes).inspect_err(|errno| {
+            if let (Some(observer), Some(path)) = (&mut self.observer, address::path_of(bytes)) {
+                observer.refused_socket(path, caller, *errno, supervisor);
+            }
+        })?;
         let flags = rustix::fs::fcntl_getfl(&socket)?;
         let result = attempt(socket.as_fd(), flags, &address);
         let waits = matches!(result, Err(Errno::AGAIN | Errno::INPROGRESS | Errno::ALREADY));

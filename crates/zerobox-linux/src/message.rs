@@ -11,6 +11,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use zerobox_policy::FileUse;
 
 /// A message of init.
 #[derive(Debug)]
@@ -27,6 +29,43 @@ pub(crate) enum Message {
     Torn,
     /// What is left in the private home, relative to it.
     Dropped { names: Vec<OsString> },
+    /// Something that the command tried.
+    Observed(Observed),
+    /// How often what was observed was tried again, in the order of those messages.
+    Repeated(Vec<u32>),
+}
+
+/// Something that the command tried, seen by init.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// What.
+    pub subject: Subject,
+    /// The error that it gets as far as init can tell; 0 if it works.
+    pub errno: i32,
+    /// The name of the program, as it is in `/proc/PID/comm`.
+    pub program: OsString,
+}
+
+/// What a command tried.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// To use a file. The path begins at the root, and is otherwise as the command said it.
+    File {
+        /// How.
+        file_use: FileUse,
+        /// Which.
+        path: PathBuf,
+    },
+    /// To connect to a Unix socket.
+    Socket {
+        /// Its path; an abstract one begins with `@`.
+        path: PathBuf,
+    },
+    /// To make a system call that the filter refuses.
+    Call {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A part of the start that can fail.
@@ -97,7 +136,20 @@ impl Failure {
 
 impl Message {
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) {
-        let bytes = match self {
+        // A supervisor that is gone takes us with it; there is nobody to tell.
+        let _ = rustix::net::send(socket, &self.bytes(), SendFlags::NOSIGNAL);
+    }
+
+    /// Sends it unless that would have to wait.
+    ///
+    /// # Errors
+    /// `AGAIN` if it would.
+    pub(crate) fn send_now(&self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        rustix::net::send(socket, &self.bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
             Self::Failed { .. } => unreachable!("sent as `Failure`, without allocating"),
             Self::Network(_) => unreachable!("sent by `send_listeners`, with descriptors"),
             Self::Exited { status } => [&[EXITED][..], &status.to_le_bytes()].concat(),
@@ -107,9 +159,12 @@ impl Message {
                 let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
                 [&[DROPPED][..], &names.join(&0)].concat()
             }
-        };
-        // A supervisor that is gone takes us with it; there is nobody to tell.
-        let _ = rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL);
+            Self::Observed(observed) => observed.bytes(),
+            Self::Repeated(counts) => {
+                let counts = counts.iter().flat_map(|count| count.to_le_bytes());
+                [REPEATED].into_iter().chain(counts).take(MAX_SIZE).collect()
+            }
+        }
     }
 
     /// The next message; `None` when init is gone.
@@ -137,8 +192,45 @@ impl Message {
                 let names = bytes[1..].split(|byte| *byte == 0).filter(|name| !name.is_empty());
                 Self::Dropped { names: names.map(|name| OsString::from_vec(name.to_vec())).collect() }
             }
+            OBSERVED => Self::Observed(Observed::parse(&bytes[1..])?),
+            REPEATED => {
+                let counts = bytes[1..].as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+                Self::Repeated(counts.collect())
+            }
             _ => return None,
         })
+    }
+}
+
+impl Observed {
+    fn bytes(&self) -> Vec<u8> {
+        let (kind, text) = match &self.subject {
+            Subject::File { file_use, path } => {
+                let kind = FILE_USES.iter().position(|known| known == file_use).unwrap_or_default();
+                (u8::try_from(kind).unwrap_or_default(), path.as_os_str().as_bytes())
+            }
+            Subject::Socket { path } => (SOCKET, path.as_os_str().as_bytes()),
+            Subject::Call { name } => (CALL, name.as_bytes()),
+        };
+        let program = self.program.as_bytes();
+        let length = u8::try_from(program.len()).unwrap_or(u8::MAX);
+        let program = &program[..usize::from(length)];
+        [&[OBSERVED, kind][..], &self.errno.to_le_bytes(), &[length], program, text].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (errno, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first()?;
+        let (program, text) = rest.split_at_checked(usize::from(*length))?;
+        let path = || PathBuf::from(OsString::from_vec(text.to_vec()));
+        let subject = match *kind {
+            SOCKET => Subject::Socket { path: path() },
+            CALL => Subject::Call { name: String::from_utf8(text.to_vec()).ok()? },
+            kind => Subject::File { file_use: *FILE_USES.get(usize::from(kind))?, path: path() },
+        };
+        let program = OsString::from_vec(program.to_vec());
+        Some(Self { subject, errno: i32::from_le_bytes(*errno), program })
     }
 }
 
@@ -216,3 +308,8 @@ const OUT_OF_MEMORY: u8 = 3;
 const DROPPED: u8 = 4;
 const TORN: u8 = 5;
 const NETWORK: u8 = 6;
+const OBSERVED: u8 = 7;
+const REPEATED: u8 = 8;
+const FILE_USES: [FileUse; 3] = [FileUse::Read, FileUse::Write, FileUse::Execute];
+const SOCKET: u8 = 254;
+const CALL: u8 = 255;

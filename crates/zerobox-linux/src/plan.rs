@@ -79,6 +79,7 @@ impl Plan {
             mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
             fix_affinity: limits.affinity.is_some(),
             spare_group: landlock_abi < fence::SCOPED_ABI,
+            observation: policy.observation,
         };
         let plan = Self {
             landlock: fence::rules(policy, &view, &network, landlock_abi),

@@ -14,7 +14,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use zerobox_policy::{Access, Confinement, Policy, ScratchKind};
+use zerobox_policy::{Access, Confinement, Observation, Policy, ScratchKind};
 
 /// A plan in the form in which the child carries it out: one step after another, without allocating.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ pub struct Prepared {
     pub(crate) landlock_abi: u32,
     pub(crate) landlock: Vec<(CString, u64)>,
     pub(crate) filter: Vec<sock_filter>,
-    pub(crate) mediate_sockets: bool,
+    /// Whether init listens to the filter.
+    pub(crate) listens: bool,
     pub(crate) sockets: Vec<CString>,
     pub(crate) network: Network,
     pub(crate) limits: Vec<(Rlimit, RlimitValue)>,
@@ -146,8 +147,8 @@ impl Prepared {
                 .collect::<Result<_, _>>()?,
             landlock_abi: abi,
             landlock: rules.iter().map(|rule| landlock_rule(rule, abi)).collect::<Result<_, _>>()?,
-            filter: plan.as_ref().map(|plan| seccomp::compile(&plan.syscalls)).unwrap_or_default(),
-            mediate_sockets: plan.as_ref().is_some_and(|plan| plan.filter.mediate_sockets),
+            filter: plan.as_ref().map(filter).unwrap_or_default(),
+            listens: plan.as_ref().is_some_and(|plan| plan.filter.needs_listener()),
             sockets: plan.iter().flat_map(|plan| &plan.sockets).map(text).collect::<Result<_, _>>()?,
             network: Network::new(plan.as_ref()),
             limits: limits
@@ -193,6 +194,10 @@ impl Prepared {
             Stage::Init => "keep watch over the command".to_owned(),
         }
     }
+}
+
+fn filter(plan: &Plan) -> Vec<sock_filter> {
+    seccomp::compile(&plan.syscalls, plan.filter.observation != Observation::Nothing)
 }
 
 impl Command {

@@ -5,7 +5,7 @@ use crate::cgroup::Group;
 use crate::command;
 use crate::error::SpawnError;
 use crate::init;
-use crate::message::{FAILURE_SIZE, Message, Stage};
+use crate::message::{FAILURE_SIZE, Message, Observed, Stage};
 use crate::prepare::{self, Network, Prepared};
 use crate::signals::Signals;
 use crate::sys::{self, Cloned};
@@ -73,6 +73,10 @@ pub enum Happening {
     Torn,
     /// What it left in its private home, relative to it.
     Dropped(Vec<OsString>),
+    /// It tried something, which the observer saw.
+    Observed(Observed),
+    /// How often what was observed was tried again, in that order.
+    Repeated(Vec<u32>),
     /// This signal was sent to us, for the command.
     Signal(i32),
     /// The time that was given is over.
@@ -254,6 +258,8 @@ impl Running {
             Message::OutOfMemory => Ok(Happening::OutOfMemory),
             Message::Torn => Ok(Happening::Torn),
             Message::Dropped { names } => Ok(Happening::Dropped(names)),
+            Message::Observed(observed) => Ok(Happening::Observed(observed)),
+            Message::Repeated(counts) => Ok(Happening::Repeated(counts)),
         }
     }
 

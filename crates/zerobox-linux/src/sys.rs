@@ -201,6 +201,15 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, result: std::result::Res
     let _ = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, pointer(&response)) };
 }
 
+/// Lets the system call of notification `id` go on as it is. What was seen of it decides nothing: whatever is behind a pointer
+/// may have changed by the time the kernel reads it, seccomp_unotify(2).
+pub(crate) fn go_on(listener: BorrowedFd<'_>, id: u64) {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    // SAFETY: `response` lives through the call, which only reads it. A caller that is gone makes it fail.
+    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, pointer(&response)) };
+}
+
 /// Puts `fd` into the caller of notification `id`, and returns its number there.
 pub(crate) fn add_descriptor(
     listener: BorrowedFd<'_>,

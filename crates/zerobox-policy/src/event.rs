@@ -2,6 +2,7 @@
 
 use crate::http_rule::{HttpDenial, HttpRule};
 use crate::network::{NetDenial, Permit, Transport};
+use crate::observation::FileUse;
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -63,6 +64,39 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         /// Whether the value was sent.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// A file was used, or was to be. What is observed holds nothing, and a program that means to can mislead it.
+    File {
+        /// How.
+        #[serde(rename = "use")]
+        file_use: FileUse,
+        /// Its path, as it was asked for.
+        path: String,
+        /// The name of the program.
+        program: String,
+        /// Whether the policy allows it.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// A Unix socket of the host was to be connected to.
+    Socket {
+        /// Its path; an abstract one begins with `@`.
+        path: String,
+        /// The name of the program.
+        program: String,
+        /// Whether it was connected.
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// A system call was made that the filter refuses.
+    Call {
+        /// Its name.
+        name: String,
+        /// The name of the program.
+        program: String,
+        /// Always a refusal.
         #[serde(flatten)]
         decision: Decision,
     },
@@ -142,8 +176,21 @@ impl Event {
             Self::Dns { decision, .. }
             | Self::Connect { decision, .. }
             | Self::Request { decision, .. }
-            | Self::Secret { decision, .. } => Some(decision),
+            | Self::Secret { decision, .. }
+            | Self::File { decision, .. }
+            | Self::Socket { decision, .. }
+            | Self::Call { decision, .. } => Some(decision),
             Self::Failed { .. } | Self::Published { .. } => None,
+        }
+    }
+
+    /// The program that did it, where that is known.
+    pub fn program(&self) -> Option<&str> {
+        match self {
+            Self::File { program, .. } | Self::Socket { program, .. } | Self::Call { program, .. } => {
+                Some(program)
+            }
+            _ => None,
         }
     }
 }
@@ -165,6 +212,11 @@ impl fmt::Display for Event {
             Self::Secret { name, host, port, .. } => {
                 write!(f, "use of secret `{name}` for `{}`", authority(host, *port))
             }
+            Self::File { file_use: FileUse::Read, path, .. } => write!(f, "read of `{path}`"),
+            Self::File { file_use: FileUse::Write, path, .. } => write!(f, "write to `{path}`"),
+            Self::File { file_use: FileUse::Execute, path, .. } => write!(f, "execution of `{path}`"),
+            Self::Socket { path, .. } => write!(f, "connection to the socket `{path}`"),
+            Self::Call { name, .. } => write!(f, "system call `{name}`"),
             Self::Failed { host, port, reason } => {
                 write!(f, "connection to `{}`: {reason}", authority(host, *port))
             }

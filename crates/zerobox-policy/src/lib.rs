@@ -15,6 +15,7 @@ mod host;
 mod http_rule;
 mod limits;
 mod network;
+mod observation;
 mod origin;
 mod path_spec;
 mod paths;
@@ -47,6 +48,7 @@ pub use network::{
     Allowed, Connect, DenialReason, LoopbackPorts, NetDenial, NetRule, NetRules, NetVerdict, Network,
     NetworkMode, Permit, Pin, Publish, RuleError, Transport, rule_of_url,
 };
+pub use observation::{FileUse, Observation};
 pub use origin::{Origin, Place};
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};

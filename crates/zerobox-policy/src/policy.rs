@@ -8,6 +8,7 @@ use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRules};
 use crate::limits::{ByteSize, Limits};
 use crate::network::{self, Network, NetworkMode};
+use crate::observation::Observation;
 use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Before, Watched, WatchedTree};
@@ -55,6 +56,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Refuse to run with any degradation.
     pub strict: bool,
+    /// What the report looks at.
+    pub observation: Observation,
     /// Descriptors above 2 that the command keeps.
     pub keep_fds: Vec<i32>,
     /// What the caller should know about how the request was understood.
@@ -128,6 +131,7 @@ impl Policy {
             limits: limits(request, surroundings),
             command: request.command.clone(),
             strict: request.strict,
+            observation: request.observation,
             keep_fds: request.keep_fds.clone(),
             home: resolver.home.clone(),
             cwd,

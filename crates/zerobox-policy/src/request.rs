@@ -2,6 +2,7 @@
 
 use crate::error::PolicyError;
 use crate::limits::{ByteSize, Cpus, Timeout};
+use crate::observation::Observation;
 use crate::origin::{Origin, Place};
 use crate::secret::SecretText;
 use std::collections::BTreeMap;
@@ -107,6 +108,8 @@ pub struct Request {
     pub no_sandbox: bool,
     /// Refuse every degradation.
     pub strict: bool,
+    /// What the report looks at.
+    pub observation: Observation,
     /// Use the host's `/tmp` and `/var/tmp`; not if absent.
     pub share_tmp: Option<bool>,
     /// Total size of all scratch directories.

@@ -12,9 +12,9 @@ use arguments::Arguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser};
 use flags::{DryRun, Flags, Shell};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use text::say;
-use zerobox::{Error, Session};
+use zerobox::{Error, Request, Session};
 use zerobox_policy::{PolicyError, quote};
 
 /// Runs the command line of this process.
@@ -64,7 +64,8 @@ fn fail(error: &Error, hint: Option<String>) -> i32 {
 fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
     let events = flags.events.clone();
-    let request = flags.policy.into_request(flags.command, &masked);
+    let observation = flags.observation(std::io::stderr().is_terminal());
+    let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
     let session = match events.filter(|_| dry_run.is_none()) {
         Some(sink) => Session::recorded(request, &sink)?,
         None => Session::new(&request)?,

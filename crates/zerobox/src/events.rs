@@ -50,6 +50,8 @@ pub struct Blocked {
     pub rule: Option<String>,
     /// The flag that would allow it, if one would.
     pub hint: Option<String>,
+    /// The program that tried it first, where that is known.
+    pub program: Option<String>,
     /// How often it was tried.
     pub count: u64,
 }
@@ -196,7 +198,15 @@ impl Events {
             ledger.fail(event.to_string());
         }
         if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
-            ledger.count(event.to_string(), decision);
+            ledger.count(event, decision, 1);
+        }
+    }
+
+    /// Takes `count` more of an event that was taken before; the stream has it once.
+    pub(crate) fn repeat(&self, event: &Event, count: u32) {
+        let Ok(mut ledger) = self.0.lock() else { return };
+        if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
+            ledger.count(event, decision, count.into());
         }
     }
 
@@ -254,12 +264,12 @@ impl Ledger {
         }
     }
 
-    fn count(&mut self, what: String, decision: &Decision) {
-        let key = (what, decision.reason.clone());
+    fn count(&mut self, event: &Event, decision: &Decision, count: u64) {
+        let key = (event.to_string(), decision.reason.clone());
         if let Some(blocked) = self.index.get(&key).and_then(|at| self.blocked.get_mut(*at)) {
-            blocked.count += 1;
+            blocked.count += count;
         } else if self.blocked.len() == MOST_BLOCKED {
-            self.others += 1;
+            self.others += count;
         } else {
             self.index.insert(key.clone(), self.blocked.len());
             self.blocked.push(Blocked {
@@ -267,7 +277,8 @@ impl Ledger {
                 reason: key.1,
                 rule: decision.rule.clone(),
                 hint: decision.hint.clone(),
-                count: 1,
+                program: event.program().map(str::to_owned),
+                count,
             });
         }
     }

@@ -16,6 +16,7 @@
 
 mod changes;
 mod clients;
+mod denials;
 mod error;
 mod events;
 mod host;
@@ -36,5 +37,5 @@ pub use supervisor::{Session, run};
 pub use trusted::{Entry as TrustEntry, TrustStore, Trusted};
 pub use zerobox_linux::{Degradation, Plan};
 pub use zerobox_policy::{
-    ByteSize, Cpus, EnvList, NetList, Origins, PathList, Policy, Request, SecretText, Timeout,
+    ByteSize, Cpus, EnvList, NetList, Observation, Origins, PathList, Policy, Request, SecretText, Timeout,
 };

@@ -97,8 +97,9 @@ impl Report {
             lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
         for blocked in &self.blocked {
-            let Blocked { what, reason, count, .. } = blocked;
-            lines.push(format!("blocked: {what}: {reason}{}", times(*count)));
+            let Blocked { what, reason, count, program, .. } = blocked;
+            let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
+            lines.push(format!("blocked: {what}{by}: {reason}{}", times(*count)));
             lines.extend(blocked.hint.iter().map(|hint| format!("hint: {hint}")));
         }
         for Failed { what, count } in &self.failed {

@@ -1,6 +1,7 @@
 //! One run from a request to a report.
 
 use crate::changes::{self, Start};
+use crate::denials::Denials;
 use crate::error::Error;
 use crate::events::{EventSink, Events, Record};
 use crate::host::Host;
@@ -105,9 +106,12 @@ impl Session {
             deadline,
             timed_out: false,
             outside,
+            events: Arc::clone(&events),
+            denials: Denials::new(),
         };
-        let outcome =
-            run.watch(&mut running, &signals).map_err(|error| explain(error, &program, &self.host))?;
+        let outcome = run
+            .watch(&self.policy, &mut running, &signals)
+            .map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
         if running.captures_some_ports() {
             degradations.push(Degradation {
@@ -159,16 +163,33 @@ struct Run {
     deadline: Option<Instant>,
     timed_out: bool,
     outside: Outside,
+    events: Arc<Events>,
+    denials: Denials,
 }
 
 impl Run {
-    fn watch(&mut self, running: &mut Running, signals: &Signals) -> Result<Outcome, SpawnError> {
+    fn watch(
+        &mut self,
+        policy: &Policy,
+        running: &mut Running,
+        signals: &Signals,
+    ) -> Result<Outcome, SpawnError> {
         loop {
             match running.next(signals, self.deadline)? {
                 Happening::Ended(ending) => return Ok(self.outcome_of(ending)),
                 Happening::OutOfMemory => self.out_of_memory = true,
                 Happening::Torn => self.torn = true,
                 Happening::Dropped(names) => self.dropped = names.into_iter().map(PathBuf::from).collect(),
+                Happening::Observed(observed) => {
+                    if let Some(event) = self.denials.judge(policy, observed) {
+                        self.events.observe(event);
+                    }
+                }
+                Happening::Repeated(counts) => {
+                    self.denials
+                        .repeated(&counts)
+                        .for_each(|(event, count)| self.events.repeat(event, count));
+                }
                 Happening::Signal(signal) => running.signal(signal),
                 Happening::Connection(connections) => {
                     self.outside.serve(connections).map_err(SpawnError::Proxy)?;

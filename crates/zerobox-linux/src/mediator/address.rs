@@ -64,7 +64,7 @@ impl Known {
 }
 
 /// The path of a pathname address; abstract and unnamed ones have none, unix(7).
-fn path_of(address: &[u8]) -> Option<&[u8]> {
+pub(super) fn path_of(address: &[u8]) -> Option<&[u8]> {
     let (family, path) = address.split_first_chunk::<2>()?;
     let is_unix = u16::from_ne_bytes(*family) == AddressFamily::UNIX.as_raw();
     let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());

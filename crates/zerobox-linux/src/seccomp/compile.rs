@@ -8,8 +8,9 @@
 use super::table::{Action, Case, Entry, NEWEST};
 use libc::sock_filter;
 
-/// The program for `entries`, which are sorted by number and name each call once.
-pub(crate) fn compile(entries: &[Entry]) -> Vec<sock_filter> {
+/// The program for `entries`, which are sorted by number and name each call once. If init is to `tell` of what is refused, it
+/// is init that refuses it: with the same error, and never with anything else.
+pub(crate) fn compile(entries: &[Entry], tell: bool) -> Vec<sock_filter> {
     let mut program = vec![
         load(OFFSET_ARCH),
         jump(JEQ, ARCH, 1, 0),
@@ -21,29 +22,29 @@ pub(crate) fn compile(entries: &[Entry]) -> Vec<sock_filter> {
         program.extend([jump(JGE, X32_BIT, 0, 1), fail(libc::ENOSYS)]);
     }
     program.extend([jump(JGT, NEWEST, 0, 1), fail(libc::ENOSYS)]);
-    program.extend(search(entries));
+    program.extend(search(entries, tell));
     program
 }
 
-fn search(entries: &[Entry]) -> Vec<sock_filter> {
+fn search(entries: &[Entry], tell: bool) -> Vec<sock_filter> {
     if entries.len() <= LINEAR {
-        let mut program: Vec<_> = entries.iter().flat_map(row).collect();
+        let mut program: Vec<_> = entries.iter().flat_map(|entry| row(entry, tell)).collect();
         program.push(ret(libc::SECCOMP_RET_ALLOW));
         return program;
     }
     let (below, above) = entries.split_at(entries.len() / 2);
-    let below_program = search(below);
+    let below_program = search(below, tell);
     let mut program = vec![jump(JGE, above[0].number, 0, 1), always(below_program.len())];
     program.extend(below_program);
-    program.extend(search(above));
+    program.extend(search(above, tell));
     program
 }
 
 /// `if number == row { cases }`, falling through to the next row otherwise.
-fn row(entry: &Entry) -> Vec<sock_filter> {
+fn row(entry: &Entry, tell: bool) -> Vec<sock_filter> {
     let mut body = Vec::new();
-    for case in entry.cases {
-        body.extend(self::case(case));
+    for case in entry.cases.iter() {
+        body.extend(self::case(case, tell));
     }
     if !entry.cases.iter().any(|case| case.when.is_empty()) {
         body.push(ret(libc::SECCOMP_RET_ALLOW));
@@ -53,10 +54,11 @@ fn row(entry: &Entry) -> Vec<sock_filter> {
     program
 }
 
-fn case(case: &Case) -> Vec<sock_filter> {
+fn case(case: &Case, tell: bool) -> Vec<sock_filter> {
     let action = match case.action {
-        Action::Fail(errno) => fail(errno),
-        Action::Mediate => ret(libc::SECCOMP_RET_USER_NOTIF),
+        // Libraries try new calls all the time and fall back to old ones, which is nobody's business.
+        Action::Fail(errno) if !tell || errno == libc::ENOSYS => fail(errno),
+        Action::Fail(_) | Action::Mediate | Action::Observe => ret(libc::SECCOMP_RET_USER_NOTIF),
     };
     let mut program = vec![action];
     for condition in case.when.iter().rev() {
@@ -115,9 +117,10 @@ const ARCH: u32 = 0xc000_00b7;
 mod tests {
     use super::super::table::{Options, entries};
     use super::*;
+    use zerobox_policy::Observation;
 
     /// A slow reading of the table.
-    fn expected(entries: &[Entry], number: u32, arguments: [u32; 6]) -> u32 {
+    fn expected(entries: &[Entry], tell: bool, number: u32, arguments: [u32; 6]) -> u32 {
         if (cfg!(target_arch = "x86_64") && number >= X32_BIT) || number > NEWEST {
             return libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
         }
@@ -126,8 +129,10 @@ mod tests {
         };
         let row = entries.iter().find(|entry| entry.number == number);
         match row.and_then(|row| row.cases.iter().find(holds)).map(|case| case.action) {
-            Some(Action::Fail(errno)) => libc::SECCOMP_RET_ERRNO | errno as u32,
-            Some(Action::Mediate) => libc::SECCOMP_RET_USER_NOTIF,
+            Some(Action::Fail(errno)) if !tell || errno == libc::ENOSYS => {
+                libc::SECCOMP_RET_ERRNO | errno as u32
+            }
+            Some(Action::Fail(_) | Action::Mediate | Action::Observe) => libc::SECCOMP_RET_USER_NOTIF,
             None => libc::SECCOMP_RET_ALLOW,
         }
     }
@@ -159,23 +164,42 @@ mod tests {
 
     #[test]
     fn the_program_says_what_the_table_says() {
-        for options in
-            [Options::default(), Options { mediate_sockets: true, fix_affinity: true, spare_group: true }]
-        {
+        let strict =
+            Options { mediate_sockets: true, fix_affinity: true, spare_group: true, ..Options::default() };
+        let seen = [Observation::Denials, Observation::Everything]
+            .map(|observation| Options { observation, ..strict });
+        for options in [Options::default(), strict].into_iter().chain(seen) {
+            let tell = options.observation != Observation::Nothing;
             let entries = entries(options);
             assert!(
                 entries.windows(2).all(|pair| pair[0].number < pair[1].number),
                 "each call once, in order"
             );
-            let program = compile(&entries);
+            let program = compile(&entries, tell);
             assert!(program.len() < 4096);
-            let values =
-                [0, 1, 2, 5, 10, 16, 40, 0x5412, 0x541c, 0o4755, 0o644, 0o100, 0x1000_0000, u32::MAX];
+            let values = [
+                0,
+                1,
+                2,
+                5,
+                10,
+                16,
+                40,
+                0x5412,
+                0xffff_ff9c,
+                0x2_0000,
+                0x541c,
+                0o4755,
+                0o644,
+                0o100,
+                0x1000_0000,
+                u32::MAX,
+            ];
             for number in (0..NEWEST + 40).chain([X32_BIT, X32_BIT + 59, u32::MAX]) {
                 for first in values {
                     for second in values {
                         let arguments = [first, second, second, first, 0, 0];
-                        let want = expected(&entries, number, arguments);
+                        let want = expected(&entries, tell, number, arguments);
                         assert_eq!(run(&program, ARCH, number, arguments), want, "{number} {arguments:x?}");
                     }
                 }

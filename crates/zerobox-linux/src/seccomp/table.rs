@@ -8,8 +8,11 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "numbers of system calls and families are small")]
 
+use super::observed;
 use libc::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
 use serde::Serialize;
+use std::borrow::Cow;
+use zerobox_policy::Observation;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,6 +22,8 @@ pub enum Action {
     Fail(i32),
     /// The init process carries it out in the caller's place.
     Mediate,
+    /// It is carried out as if there were no filter, and init looks at what it is about before.
+    Observe,
 }
 
 /// A comparison of one argument: `argument & mask`, equal or not to `value`.
@@ -44,14 +49,14 @@ pub struct Case {
 }
 
 /// The row of one system call. The first case that holds decides; without one the call is allowed.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Entry {
     /// The number of the call on this architecture.
     pub number: u32,
     /// Its name.
     pub name: &'static str,
     /// What happens.
-    pub cases: &'static [Case],
+    pub cases: Cow<'static, [Case]>,
     /// Why.
     pub reason: &'static str,
 }
@@ -66,6 +71,26 @@ pub struct Options {
     pub fix_affinity: bool,
     /// Landlock of this kernel does not keep signals inside (before ABI 6), and the caller is in the command's process group.
     pub spare_group: bool,
+    /// How much init looks at, for the report.
+    pub observation: Observation,
+}
+
+impl Options {
+    /// Whether init gets notifications of calls.
+    pub(crate) fn needs_listener(self) -> bool {
+        self.mediate_sockets || self.observation != Observation::Nothing
+    }
+}
+
+impl Entry {
+    /// What happens to the call with these arguments.
+    pub(crate) fn action(&self, arguments: &[u64; 6]) -> Option<Action> {
+        let holds = |condition: &Condition| {
+            let argument = arguments[usize::from(condition.argument)] as u32;
+            (argument & condition.mask == condition.value) == condition.equal
+        };
+        self.cases.iter().find(|case| case.when.iter().all(holds)).map(|case| case.action)
+    }
 }
 
 /// The rows that apply with `options`.
@@ -80,23 +105,24 @@ pub fn entries(options: Options) -> Vec<Entry> {
     if options.spare_group {
         entries.extend_from_slice(GROUP);
     }
+    observed::add(options.observation, &mut entries);
     entries.sort_by_key(|entry| entry.number);
     entries
 }
 
-const fn is(argument: u8, value: u32) -> Condition {
+pub(super) const fn is(argument: u8, value: u32) -> Condition {
     Condition { argument, mask: u32::MAX, value, equal: true }
 }
 
-const fn is_not(argument: u8, value: u32) -> Condition {
+pub(super) const fn is_not(argument: u8, value: u32) -> Condition {
     Condition { argument, mask: u32::MAX, value, equal: false }
 }
 
-const fn any(argument: u8, mask: u32) -> Condition {
+pub(super) const fn any(argument: u8, mask: u32) -> Condition {
     Condition { argument, mask, value: 0, equal: false }
 }
 
-const fn masked_is(argument: u8, mask: u32, value: u32) -> Condition {
+pub(super) const fn masked_is(argument: u8, mask: u32, value: u32) -> Condition {
     Condition { argument, mask, value, equal: true }
 }
 
@@ -116,7 +142,7 @@ macro_rules! rows {
         &[$(Entry {
             number: paste_number!($name),
             name: stringify!($name),
-            cases: $cases,
+            cases: Cow::Borrowed($cases),
             reason: $reason,
         }),*]
     };
@@ -125,41 +151,51 @@ macro_rules! rows {
 /// `SYS_name` of libc; the constants are small and positive.
 macro_rules! paste_number {
     ($name:ident) => {
-        numbers::$name as u32
+        $crate::seccomp::table::numbers::$name as u32
     };
 }
+pub(super) use paste_number;
 
 /// libc's constants under the plain names of the calls, and those that it does not have yet.
 #[allow(non_upper_case_globals)]
-mod numbers {
+pub(super) mod numbers {
     #[cfg(target_arch = "x86_64")]
-    pub(super) use libc::{
-        SYS__sysctl as _sysctl, SYS_chmod as chmod, SYS_creat as creat, SYS_ioperm as ioperm,
-        SYS_iopl as iopl, SYS_kexec_file_load as kexec_file_load, SYS_mknod as mknod,
-        SYS_modify_ldt as modify_ldt, SYS_open as open, SYS_sysfs as sysfs, SYS_uselib as uselib,
-        SYS_ustat as ustat,
+    pub(in super::super) use libc::{
+        SYS__sysctl as _sysctl, SYS_access as access, SYS_chmod as chmod, SYS_chown as chown,
+        SYS_creat as creat, SYS_ioperm as ioperm, SYS_iopl as iopl, SYS_kexec_file_load as kexec_file_load,
+        SYS_lchown as lchown, SYS_link as link, SYS_lstat as lstat, SYS_mkdir as mkdir, SYS_mknod as mknod,
+        SYS_modify_ldt as modify_ldt, SYS_open as open, SYS_readlink as readlink, SYS_rename as rename,
+        SYS_rmdir as rmdir, SYS_stat as stat, SYS_symlink as symlink, SYS_sysfs as sysfs,
+        SYS_unlink as unlink, SYS_uselib as uselib, SYS_ustat as ustat, SYS_utime as utime,
+        SYS_utimes as utimes,
     };
-    pub(super) use libc::{
-        SYS_acct as acct, SYS_add_key as add_key, SYS_bpf as bpf, SYS_chroot as chroot, SYS_clone as clone,
-        SYS_clone3 as clone3, SYS_connect as connect, SYS_delete_module as delete_module,
-        SYS_fanotify_init as fanotify_init, SYS_fanotify_mark as fanotify_mark, SYS_fchmod as fchmod,
-        SYS_fchmodat as fchmodat, SYS_finit_module as finit_module, SYS_fsconfig as fsconfig,
-        SYS_fsmount as fsmount, SYS_fsopen as fsopen, SYS_fspick as fspick, SYS_init_module as init_module,
+    pub(in super::super) use libc::{
+        SYS_acct as acct, SYS_add_key as add_key, SYS_bpf as bpf, SYS_chdir as chdir, SYS_chroot as chroot,
+        SYS_clone as clone, SYS_clone3 as clone3, SYS_connect as connect, SYS_delete_module as delete_module,
+        SYS_execve as execve, SYS_execveat as execveat, SYS_faccessat as faccessat,
+        SYS_faccessat2 as faccessat2, SYS_fanotify_init as fanotify_init, SYS_fanotify_mark as fanotify_mark,
+        SYS_fchmod as fchmod, SYS_fchmodat as fchmodat, SYS_fchownat as fchownat,
+        SYS_finit_module as finit_module, SYS_fsconfig as fsconfig, SYS_fsmount as fsmount,
+        SYS_fsopen as fsopen, SYS_fspick as fspick, SYS_init_module as init_module,
         SYS_io_uring_enter as io_uring_enter, SYS_io_uring_register as io_uring_register,
         SYS_io_uring_setup as io_uring_setup, SYS_ioctl as ioctl, SYS_ioprio_set as ioprio_set,
-        SYS_kexec_load as kexec_load, SYS_keyctl as keyctl, SYS_kill as kill,
-        SYS_lookup_dcookie as lookup_dcookie, SYS_mknodat as mknodat, SYS_mount as mount,
-        SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount, SYS_nfsservctl as nfsservctl,
-        SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree, SYS_openat as openat,
-        SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open, SYS_pivot_root as pivot_root,
-        SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl, SYS_quotactl_fd as quotactl_fd,
-        SYS_reboot as reboot, SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity,
-        SYS_sendmmsg as sendmmsg, SYS_sendmsg as sendmsg, SYS_sendto as sendto, SYS_setns as setns,
-        SYS_setpriority as setpriority, SYS_socket as socket, SYS_socketpair as socketpair,
-        SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_syslog as syslog, SYS_umount2 as umount2,
-        SYS_unshare as unshare, SYS_userfaultfd as userfaultfd, SYS_vhangup as vhangup,
+        SYS_kexec_load as kexec_load, SYS_keyctl as keyctl, SYS_kill as kill, SYS_linkat as linkat,
+        SYS_lookup_dcookie as lookup_dcookie, SYS_lremovexattr as lremovexattr, SYS_lsetxattr as lsetxattr,
+        SYS_mkdirat as mkdirat, SYS_mknodat as mknodat, SYS_mount as mount,
+        SYS_mount_setattr as mount_setattr, SYS_move_mount as move_mount, SYS_newfstatat as newfstatat,
+        SYS_nfsservctl as nfsservctl, SYS_open_by_handle_at as open_by_handle_at, SYS_open_tree as open_tree,
+        SYS_openat as openat, SYS_openat2 as openat2, SYS_perf_event_open as perf_event_open,
+        SYS_pivot_root as pivot_root, SYS_prlimit64 as prlimit64, SYS_quotactl as quotactl,
+        SYS_quotactl_fd as quotactl_fd, SYS_readlinkat as readlinkat, SYS_reboot as reboot,
+        SYS_removexattr as removexattr, SYS_renameat as renameat, SYS_renameat2 as renameat2,
+        SYS_request_key as request_key, SYS_sched_setaffinity as sched_setaffinity, SYS_sendmmsg as sendmmsg,
+        SYS_sendmsg as sendmsg, SYS_sendto as sendto, SYS_setns as setns, SYS_setpriority as setpriority,
+        SYS_setxattr as setxattr, SYS_socket as socket, SYS_socketpair as socketpair, SYS_statx as statx,
+        SYS_swapoff as swapoff, SYS_swapon as swapon, SYS_symlinkat as symlinkat, SYS_syslog as syslog,
+        SYS_truncate as truncate, SYS_umount2 as umount2, SYS_unlinkat as unlinkat, SYS_unshare as unshare,
+        SYS_userfaultfd as userfaultfd, SYS_utimensat as utimensat, SYS_vhangup as vhangup,
     };
-    pub(super) const fchmodat2: libc::c_long = 452;
+    pub(in super::super) const fchmodat2: libc::c_long = 452;
 }
 
 /// The newest call that somebody has looked at: `removexattrat` of Linux 6.13.

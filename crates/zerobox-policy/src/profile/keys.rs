@@ -117,6 +117,7 @@ pub(super) const NO_KEYS: &[(&str, &str)] = &[
     ("keep-fd", "descriptors are the caller's: give `--keep-fd` on the command line"),
     ("profile", "write `extends = [\"NAME\"]`"),
     ("events", "it is about one run: give `--events` on the command line"),
+    ("report", "it is about one run: give `--report` on the command line"),
     ("quiet", "it is about one run: give `--quiet` on the command line"),
     ("debug", "it is about one run: give `--debug` on the command line"),
 ];

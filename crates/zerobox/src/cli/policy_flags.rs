@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use zerobox::{ByteSize, Cpus, EnvList, NetList, Origins, PathList, Request, Timeout};
+use zerobox::{ByteSize, Cpus, EnvList, NetList, Observation, Origins, PathList, Request, Timeout};
 use zerobox_policy::split_list;
 
 /// What the command may do.
@@ -272,6 +272,7 @@ impl PolicyFlags {
             allow_all: self.allow_all,
             no_sandbox: self.no_sandbox,
             strict: self.strict_sandbox,
+            observation: Observation::default(),
             share_tmp: (self.share_tmp || self.private_tmp).then_some(self.share_tmp),
             scratch_size: self.scratch_size,
             timeout: self.timeout,
