@@ -28,8 +28,8 @@ struct Flags {
     #[arg(long)]
     revoke: bool,
 
-    /// Print JSON
-    #[arg(long, requires = "list")]
+    /// Print the list as JSON
+    #[arg(long)]
     json: bool,
 }
 
@@ -49,7 +49,7 @@ fn run(flags: &Flags) -> Result<i32, Error> {
         say(&format!("nothing is trusted: {fault}"));
         say("hint: what you trust now takes the place of that file");
     }
-    if flags.list {
+    if flags.list || flags.json {
         return Ok(list(&store, &host, flags.json));
     }
     let path = project(flags.file.as_deref(), &host)?;

@@ -14,7 +14,8 @@ pub const CASES: &[Case] = cases![
         a_profile_in_use_cannot_be_written,
         a_profile_in_a_shared_tmp_cannot_be_written, trust_holds_for_every_way_there, a_named_profile_is_the_callers_word, flags_beat_profiles,
         no_profile_leaves_the_project_out, bad_profiles_run_nothing, a_profile_cannot_take_the_sandbox_away,
-        denials_name_the_line, every_preset_runs, a_preset_hides_the_key, a_preset_gives_no_home_away,
+        denials_name_the_line,
+        the_preset_of_a_server_keeps_its_output_pure, every_preset_runs, a_preset_hides_the_key, a_preset_gives_no_home_away,
         clients_say_their_own_hosts;
 ];
 
@@ -314,6 +315,17 @@ fn denials_name_the_line(f: &Fixture) -> Verdict {
     for text in ["(ci.toml:1)", "(ci.toml:3)"] {
         assert!(outcome.text().contains(text), "`{text}` expected\n{outcome}");
     }
+    f.run(&["--profile", "./ci.toml"], &["/usr/bin/getent", "hosts", "b.test"])
+        .assert_stderr_has("look-up of `b.test`: denied (`ci.toml:3`)");
+    Ok(())
+}
+
+/// A client of the server reads its standard output, and nothing else may be in it.
+fn the_preset_of_a_server_keeps_its_output_pure(f: &Fixture) -> Verdict {
+    f.write("project/zerobox.toml", WIDE);
+    let text = "{\"jsonrpc\":\"2.0\",\"id\":1}\n";
+    f.write("project/request", text);
+    f.sh(&["--profile", "mcp-server"], "cat request; touch ~/left").assert_code(0).assert_stdout(text);
     Ok(())
 }
 
