@@ -12,7 +12,7 @@ use crate::observation::Observation;
 use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Before, Watched, WatchedTree};
-use crate::request::Request;
+use crate::request::{Origins, Request};
 use crate::secret::{Secret, SecretSource};
 use crate::surroundings::Surroundings;
 use crate::tree::{and_above, is_within};
@@ -54,6 +54,9 @@ pub struct Policy {
     pub environment: Vec<Variable>,
     /// Bounds of time, memory and the like.
     pub limits: Limits,
+    /// Where those of profiles were written.
+    #[serde(skip)]
+    pub origins: Origins,
     /// Refuse to run with any degradation.
     pub strict: bool,
     /// What the report looks at.
@@ -129,6 +132,7 @@ impl Policy {
         let mut policy = Self {
             environment: environment::build(request, surroundings)?,
             limits: limits(request, surroundings),
+            origins: request.origins.clone(),
             command: request.command.clone(),
             strict: request.strict,
             observation: request.observation,

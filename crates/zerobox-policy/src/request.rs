@@ -131,7 +131,7 @@ pub struct Request {
 }
 
 /// Where the values of a request that came from profiles were written. Those that it says nothing of are of flags.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<(&'static str, usize), Place>);
 
 impl Origins {
@@ -143,6 +143,11 @@ impl Origins {
     /// The place of that value.
     pub fn of(&self, flag: &'static str, index: usize) -> Option<&Place> {
         self.0.get(&(flag, index))
+    }
+
+    /// What a message about a limit calls it: its flag, or the place in a profile.
+    pub fn of_limit(&self, flag: &'static str) -> String {
+        self.of(flag, 0).map_or(flag.to_owned(), |place| format!("{}:{}", place.file, place.line))
     }
 
     /// Who wrote the value of `flag` at `index`.

@@ -135,6 +135,7 @@ impl Session {
             degradations,
             notes: self.policy.notes,
             limits: self.policy.limits,
+            origins: self.policy.origins,
             cwd: self.policy.cwd,
         })
     }

@@ -259,7 +259,7 @@ fn a_named_profile_is_the_callers_word(f: &Fixture) -> Verdict {
 fn flags_beat_profiles(f: &Fixture) -> Verdict {
     f.write("project/short.toml", "timeout = \"300ms\"\n");
     let slow = ["/bin/sleep", "1"];
-    f.run(&["--profile", "./short.toml"], &slow).assert_code(124);
+    f.run(&["--profile", "./short.toml"], &slow).assert_code(124).assert_stderr_has("(`short.toml:1`)");
     f.run(&["--profile", "./short.toml", "--timeout=20s"], &slow).assert_code(0);
     f.write("project/zerobox.toml", "timeout = \"300ms\"\n");
     f.run(&[], &slow).assert_code(124);
