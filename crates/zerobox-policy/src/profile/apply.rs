@@ -160,18 +160,10 @@ impl Adding<'_, '_> {
             }
             "secret-file" => {
                 let Some(file) = self.secret_file(setting, text)? else { return Ok(()) };
-                let Request { origins, secret_files, allow_read, .. } = &mut *self.request;
-                match file {
-                    SecretFile::Plain(path) => {
-                        origins.note("--allow-read", allow_read.len(), place.clone());
-                        allow_read.push(PathList::Listed(item(path.into())));
-                    }
-                    SecretFile::Secret(file) => {
-                        replace(secret_files, origins, setting, file.clone(), |other| {
-                            name_of(other, b':') == name_of(&file, b':')
-                        })
-                    }
-                }
+                let Request { origins, secret_files, .. } = &mut *self.request;
+                replace(secret_files, origins, setting, file.clone(), |other| {
+                    name_of(other, b':') == name_of(&file, b':')
+                });
             }
             "secret-host" => {
                 let Some(text) = about(self)? else { return Ok(()) };
@@ -242,8 +234,8 @@ impl Adding<'_, '_> {
         Ok(Some(SecretText::new(Zeroizing::new(text))))
     }
 
-    /// `PATH[?][:REGEX]`; none if the file may be missing and is.
-    fn secret_file(&self, setting: &Setting, text: &str) -> Result<Option<SecretFile>, String> {
+    /// `PATH[?][:REGEX]`; none if the file may be missing, and it or a secret in it is.
+    fn secret_file(&self, setting: &Setting, text: &str) -> Result<Option<OsString>, String> {
         let (path, pattern) =
             text.split_once(':').map_or((text, None), |(path, pattern)| (path, Some(pattern)));
         let is_optional = path.ends_with('?');
@@ -255,13 +247,13 @@ impl Adding<'_, '_> {
         }
         let text = files.text(Path::new(&file)).filter(|_| is_optional);
         if text.is_some_and(|text| has_no_secret(Path::new(&file), pattern, &text)) {
-            return Ok(Some(SecretFile::Plain(file)));
+            return Ok(None);
         }
         if let Some(pattern) = pattern {
             file.push(":");
             file.push(pattern);
         }
-        Ok(Some(SecretFile::Secret(file)))
+        Ok(Some(file))
     }
 
     /// `NAME=..` of a secret that there is, with the path that it has if it is a file.
@@ -304,9 +296,7 @@ impl Adding<'_, '_> {
                 "secret-file" => {
                     let path = text.split_once(':').map_or(text.as_str(), |(path, _)| path);
                     if let Ok(Some(file)) = self.path(setting, path) {
-                        let is_here = self
-                            .secret_file(setting, text)
-                            .is_ok_and(|file| matches!(file, Some(SecretFile::Secret(_))));
+                        let is_here = self.secret_file(setting, text).is_ok_and(|file| file.is_some());
                         let set = if is_here { &mut given } else { &mut self.absent };
                         set.insert(if path.ends_with('?') {
                             without_mark(&file)
@@ -322,16 +312,12 @@ impl Adding<'_, '_> {
     }
 }
 
-/// What becomes of a file with secrets.
-enum SecretFile {
-    /// Its secret parts are replaced: `PATH[:REGEX]`.
-    Secret(OsString),
-    /// It has none, and can be read as it is.
-    Plain(OsString),
-}
-
-/// Whether a file that may have a secret in it has none now: the user logged in elsewhere.
+/// Whether a file that may have a secret in it has none now: the token is kept elsewhere. Of a large file only the beginning
+/// is known, which says nothing.
 fn has_no_secret(path: &Path, pattern: Option<&str>, text: &str) -> bool {
+    if text.len() >= SMALL {
+        return false;
+    }
     match (pattern, Format::of(path)) {
         (Some(pattern), _) => matching_parts(pattern, text).is_some_and(|parts| parts.is_empty()),
         (None, Some(format)) => secret_parts(format, text).is_empty(),
@@ -380,3 +366,6 @@ fn without_mark(path: &Path) -> OsString {
     let bytes = path.as_os_str().as_bytes();
     OsStr::from_bytes(bytes.strip_suffix(b"?").unwrap_or(bytes)).to_owned()
 }
+
+/// Less than [`Files::text`](crate::Files::text) reads.
+const SMALL: usize = 4 << 10;

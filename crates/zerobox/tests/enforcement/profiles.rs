@@ -357,9 +357,15 @@ fn a_preset_hides_the_key(f: &Fixture) -> Verdict {
     assert!(outcome.text().contains("accessToken") && !outcome.text().contains("0123456789"), "\n{outcome}");
     // One who keeps the token elsewhere has a file without it.
     f.write("home/.config/gh/hosts.yml", "github.com:\n    user: me\n");
-    f.sh(&["--profile", "gh"], "cat ~/.config/gh/hosts.yml")
-        .assert_code(0)
-        .assert_stdout("github.com:\n    user: me\n");
+    f.sh(&["--profile", "gh"], "echo run").assert_code(0).assert_stdout("run\n");
+    // What is far behind in a large file is a secret all the same.
+    let padding = " ".repeat(20_000);
+    f.write(
+        "home/.claude/.credentials.json",
+        &format!("{{{padding}\"accessToken\":\"sk-ant-oat-0123456789\"}}"),
+    );
+    let outcome = f.sh(&["--profile", "claude"], "cat ~/.claude/.credentials.json");
+    assert!(outcome.text().contains("accessToken") && !outcome.text().contains("0123456789"), "\n{outcome}");
     Ok(())
 }
 
