@@ -84,11 +84,11 @@ pub fn build(request: &Request, surroundings: &Surroundings<'_>) -> Result<Vec<V
     }
     let denied = patterns(request.deny_env.iter().map(String::as_str))?;
     let mut allowed: Vec<(NamePattern, Origin)> = Vec::new();
-    for list in &request.allow_env {
+    for (written, list) in request.origins.each("--allow-env", &request.allow_env) {
         match list {
-            EnvList::All => allowed.push((NamePattern("*".to_owned()), Origin::flag("--allow-env", None))),
+            EnvList::All => allowed.push((NamePattern("*".to_owned()), written.origin(None))),
             EnvList::Listed(names) => {
-                let origin = Origin::flag("--allow-env", Some(OsStr::new(names)));
+                let origin = written.origin(Some(OsStr::new(names)));
                 let listed = patterns(std::iter::once(names.as_str()))?;
                 allowed.extend(listed.into_iter().map(|pattern| (pattern, origin.clone())));
             }
@@ -124,11 +124,11 @@ fn with_set(
     mut passed: Vec<Variable>,
     denied: &[NamePattern],
 ) -> Result<Vec<Variable>, PolicyError> {
-    for text in &request.env {
+    for (written, text) in request.origins.each("--env", &request.env) {
         let (name, value) =
             split_variable(text).ok_or_else(|| PolicyError::Variable { text: text.clone() })?;
         passed.retain(|variable| variable.name != name);
-        let origin = Origin::Flag(format!("--env={}", name.display()).into());
+        let origin = written.origin_shown(|| format!("--env={}", name.display()));
         passed.push(Variable { name, value, origin });
     }
     passed.retain(|variable| !denied.iter().any(|pattern| pattern.matches(&variable.name)));

@@ -1,6 +1,7 @@
 //! What can be wrong with a request.
 
 use crate::network::RuleError;
+use crate::origin::Place;
 use crate::quote;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,15 @@ pub enum PolicyError {
     SecretUnknown { flag: &'static str, name: String },
     #[error("the secret `{name}` is in {}", argument(*index))]
     SecretInArgument { name: String, index: usize },
+    #[error(
+        "cannot keep `{path}` as it is: it is a symbolic link in a writable directory, and leads to what zerobox itself obeys",
+        path = path.display()
+    )]
+    OwnLink { path: PathBuf },
+    #[error("`{path}` of `--allow-write` says what zerobox trusts, and no command may write it", path = path.display())]
+    OwnStore { path: PathBuf },
+    #[error("{place}: {source}")]
+    InProfile { place: Place, source: Box<PolicyError> },
     #[error("descriptor {fd} cannot be kept: {reason}")]
     KeepFd { fd: i32, reason: &'static str },
 }
@@ -94,6 +104,8 @@ impl PolicyError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::OwnLink { .. } => "grant less to be written, or put a directory there".to_owned(),
+            Self::InProfile { source, .. } => return source.hint(),
             Self::Size { .. } => "write a whole number with K, M, G or T: `512M`".to_owned(),
             Self::Duration { .. } => "write a number with ms, s, m or h: `30s`".to_owned(),
             Self::Cpus { .. } => "write a number above zero: `2` or `0.5`".to_owned(),

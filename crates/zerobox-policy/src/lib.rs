@@ -22,6 +22,7 @@ mod path_spec;
 mod paths;
 mod placeholder;
 mod policy;
+pub mod profile;
 mod protected;
 mod question;
 pub mod quote;
@@ -48,17 +49,17 @@ pub use http_rule::{
 pub use limits::{ByteSize, Cpus, Limits, Timeout};
 pub use network::{
     Allowed, Connect, DenialReason, LoopbackPorts, NetDenial, NetRule, NetRules, NetVerdict, Network,
-    NetworkMode, Permit, Pin, Publish, RuleError, Transport,
+    NetworkMode, Permit, Pin, Publish, RuleError, Transport, rule_of_url,
 };
 pub use observation::{FileUse, Observation};
-pub use origin::Origin;
+pub use origin::{Origin, Place};
 pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
 pub use placeholder::{placeholder, random_bytes};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
 pub use protected::{Before, Watched, WatchedTree, obeyed_names};
 pub use question::{Asked, Question, QuestionError, Target};
-pub use request::{EnvList, NetList, PathList, Request};
+pub use request::{EnvList, NetList, Origins, PathList, Request};
 pub use secret::{
     ClosedHost, Hidden, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,
 };

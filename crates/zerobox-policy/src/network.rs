@@ -9,8 +9,8 @@ mod parse;
 mod rules;
 
 pub use decide::{Allowed, Connect, DenialReason, NetDenial, NetVerdict, Permit};
-pub use parse::RuleError;
-pub(crate) use parse::{Hint, parse_port, resolve, split_port};
+pub(crate) use parse::{Hint, parse_port, pin, publish, resolve, split_port};
+pub use parse::{RuleError, rule_of_url};
 pub use rules::{NetRule, NetRules};
 
 use crate::host::{Host, HostName};

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The place that a rule was written in; denials and `--dry-run` print it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -11,6 +12,19 @@ pub enum Origin {
     Flag(Cow<'static, str>),
     /// The built-in policy, with the part of it: `default: system`.
     Default(Cow<'static, str>),
+    /// A profile: `ci.toml:12`.
+    Profile(Place),
+}
+
+/// A place in a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The file, as it is shown to its reader.
+    pub file: Arc<str>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The character in the line, from 1.
+    pub column: u32,
 }
 
 impl Origin {
@@ -33,7 +47,14 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(text) => f.write_str(text),
             Self::Default(part) => write!(f, "default: {part}"),
+            Self::Profile(Place { file, line, .. }) => write!(f, "{file}:{line}"),
         }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
 

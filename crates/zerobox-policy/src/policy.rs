@@ -12,7 +12,7 @@ use crate::observation::Observation;
 use crate::origin::Origin;
 use crate::paths::Link;
 use crate::protected::{Before, Watched, WatchedTree};
-use crate::request::Request;
+use crate::request::{Origins, Request};
 use crate::secret::{Secret, SecretSource};
 use crate::surroundings::Surroundings;
 use crate::tree::{and_above, is_within};
@@ -48,10 +48,15 @@ pub struct Policy {
     pub watched: Vec<Watched>,
     /// Writable trees that are looked at in the end.
     pub watched_trees: Vec<WatchedTree>,
+    /// Directories of our own that have to exist before the run, so that the command cannot make them.
+    pub to_create: Vec<PathBuf>,
     /// The whole environment of the command.
     pub environment: Vec<Variable>,
     /// Bounds of time, memory and the like.
     pub limits: Limits,
+    /// Where those of profiles were written.
+    #[serde(skip)]
+    pub origins: Origins,
     /// Refuse to run with any degradation.
     pub strict: bool,
     /// What the report looks at.
@@ -127,6 +132,7 @@ impl Policy {
         let mut policy = Self {
             environment: environment::build(request, surroundings)?,
             limits: limits(request, surroundings),
+            origins: request.origins.clone(),
             command: request.command.clone(),
             strict: request.strict,
             observation: request.observation,
@@ -143,6 +149,7 @@ impl Policy {
             },
             watched: Vec::new(),
             watched_trees: Vec::new(),
+            to_create: Vec::new(),
             notes: Vec::new(),
             confinement,
         };
@@ -154,12 +161,14 @@ impl Policy {
         resolver.grant_defaults(&policy.cwd, may_grant_more)?;
         resolver.grant_requested(request)?;
         resolver.protect()?;
-        policy.sockets = resolver.sockets(&request.allow_socket)?;
-        if request.share_tmp {
-            resolver.share_tmp()?;
+        policy.sockets = resolver.sockets(request)?;
+        let share_tmp = request.share_tmp == Some(true);
+        if share_tmp {
+            resolver.share_tmp(&request.origins.written("--share-tmp", 0).origin(None))?;
         }
+        policy.to_create = resolver.protect_own(&request.profile_files)?;
         policy.files = FileRules::new(std::mem::take(&mut resolver.rules));
-        policy.scratch = resolver.scratch(&policy.files, request.share_tmp);
+        policy.scratch = resolver.scratch(&policy.files, share_tmp);
         check_denies(&policy, &resolver.denied, surroundings)?;
         check_cut_outs(&policy.files)?;
         policy.watched = watched(std::mem::take(&mut resolver.watched), &policy.files);
@@ -218,7 +227,6 @@ fn confinement(request: &Request) -> Confinement {
 }
 
 fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
-    let scratch = DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20);
     Limits {
         timeout: request.timeout,
         memory: request.memory,
@@ -226,8 +234,13 @@ fn limits(request: &Request, surroundings: &Surroundings<'_>) -> Limits {
         pids: request.pids,
         file_size: request.file_size,
         open_files: request.open_files,
-        scratch: request.scratch_size.unwrap_or(ByteSize::new(scratch)),
+        scratch: request.scratch_size.unwrap_or_else(|| default_scratch(surroundings)),
     }
+}
+
+/// The size of all scratch directories where none is asked for.
+pub(crate) fn default_scratch(surroundings: &Surroundings<'_>) -> ByteSize {
+    ByteSize::new(DEFAULT_SCRATCH.min(surroundings.memory / 2).max(1 << 20))
 }
 
 /// What cannot be written is not watched, unless it can be by another name.

@@ -229,6 +229,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (".local/share/applications", "the desktop"),
     (".local/share/systemd", "systemd"),
     (".config/zerobox", "zerobox"),
+    ("zerobox.toml", "zerobox"),
     (".envrc", "direnv"),
     (".direnv", "direnv"),
     (".mise.toml", "mise"),

@@ -1,9 +1,12 @@
 //! What was asked for, before anything is known about this machine.
 
+use crate::error::PolicyError;
 use crate::limits::{ByteSize, Cpus, Timeout};
 use crate::observation::Observation;
+use crate::origin::{Origin, Place};
 use crate::secret::SecretText;
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// One occurrence of a path flag.
@@ -50,10 +53,21 @@ pub struct Request {
     pub deny_write: Vec<OsString>,
     /// Files of the caller's own in which the run is recorded: the command may not write them.
     pub records: Vec<OsString>,
+    /// Profiles to add, by name or by path.
+    pub profiles: Vec<OsString>,
+    /// Add the `zerobox.toml` of the project as well, as far as it is trusted.
+    pub project_profile: bool,
+    /// Files that this request was read from: the command may not write them.
+    pub profile_files: Vec<PathBuf>,
+    /// Where the values that profiles added were written.
+    pub origins: Origins,
     /// Host Unix sockets the command may connect to.
     pub allow_socket: Vec<OsString>,
     /// Hosts the command may connect to.
     pub allow_net: Vec<NetList>,
+    /// Clients of package registries, whose own settings name more hosts: `npm`, `pip`, `cargo`, `go`. Who runs the command
+    /// looks them up and adds them to `allow_net`.
+    pub allow_net_from: Vec<String>,
     /// Hosts the command may not connect to.
     pub deny_net: Vec<String>,
     /// Names with given addresses, as `NAME:PORT:ADDRESS`.
@@ -96,8 +110,8 @@ pub struct Request {
     pub strict: bool,
     /// What the report looks at.
     pub observation: Observation,
-    /// Use the host's `/tmp` and `/var/tmp`.
-    pub share_tmp: bool,
+    /// Use the host's `/tmp` and `/var/tmp`; not if absent.
+    pub share_tmp: Option<bool>,
     /// Total size of all scratch directories.
     pub scratch_size: Option<ByteSize>,
     /// Wall-clock limit.
@@ -114,4 +128,82 @@ pub struct Request {
     pub open_files: Option<u32>,
     /// Descriptors above 2 that the command keeps.
     pub keep_fds: Vec<i32>,
+}
+
+/// Where the values of a request that came from profiles were written. Those that it says nothing of are of flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<(&'static str, usize), Place>);
+
+impl Origins {
+    /// Says that the value of `flag` at `index` of its list was written at `place`.
+    pub fn note(&mut self, flag: &'static str, index: usize, place: Place) {
+        self.0.insert((flag, index), place);
+    }
+
+    /// The place of that value.
+    pub fn of(&self, flag: &'static str, index: usize) -> Option<&Place> {
+        self.0.get(&(flag, index))
+    }
+
+    /// What a message about a limit calls it: its flag, or the place in a profile.
+    pub fn of_limit(&self, flag: &'static str) -> String {
+        self.of(flag, 0).map_or(flag.to_owned(), |place| format!("{}:{}", place.file, place.line))
+    }
+
+    /// Who wrote the value of `flag` at `index`.
+    pub(crate) fn written(&self, flag: &'static str, index: usize) -> Written<'_> {
+        Written { flag, place: self.of(flag, index) }
+    }
+
+    /// Each value of a list with who wrote it.
+    pub(crate) fn each<'a, T>(
+        &'a self,
+        flag: &'static str,
+        list: &'a [T],
+    ) -> impl Iterator<Item = (Written<'a>, &'a T)> {
+        list.iter().enumerate().map(move |(index, value)| (self.written(flag, index), value))
+    }
+}
+
+/// Who wrote a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    flag: &'static str,
+    place: Option<&'a Place>,
+}
+
+impl Written<'_> {
+    /// The origin of a rule of the value `text`.
+    pub(crate) fn origin(&self, text: Option<&OsStr>) -> Origin {
+        match self.place {
+            Some(place) => Origin::Profile(place.clone()),
+            None => Origin::flag(self.flag, text),
+        }
+    }
+
+    /// The origin of a rule that a flag would show as `text`.
+    pub(crate) fn origin_shown(&self, text: impl FnOnce() -> String) -> Origin {
+        match self.place {
+            Some(place) => Origin::Profile(place.clone()),
+            None => Origin::Flag(text().into()),
+        }
+    }
+
+    /// `error`, which is about the value, with its place.
+    pub(crate) fn locate(&self, error: PolicyError) -> PolicyError {
+        match (self.place, error) {
+            (Some(place), error) if !matches!(error, PolicyError::InProfile { .. }) => {
+                PolicyError::InProfile { place: place.clone(), source: Box::new(error) }
+            }
+            (_, error) => error,
+        }
+    }
+
+    /// The flag, with the place if it was not given as one.
+    pub(crate) fn name(&self) -> String {
+        match self.place {
+            Some(place) => format!("{} of {}:{}", self.flag.trim_start_matches('-'), place.file, place.line),
+            None => self.flag.to_owned(),
+        }
+    }
 }

@@ -5,7 +5,7 @@ mod parse;
 
 pub use hide::Hidden;
 pub use parse::SecretText;
-pub(crate) use parse::{resolve, resolve_closed};
+pub(crate) use parse::{read_authority, read_host, read_limit, read_places, resolve, resolve_closed};
 
 use crate::address::{AddressClass, class_of};
 use crate::files::Effect;

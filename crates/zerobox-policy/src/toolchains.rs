@@ -178,6 +178,12 @@ pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
     homes.map(|home| home.var).filter(|var| !var.is_empty())
 }
 
+/// The directory that a variable of this table names, or its usual place.
+pub(crate) fn directory(var: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    let homes = TOOLCHAINS.iter().flat_map(|row| std::iter::once(&row.root).chain(row.also));
+    place(homes.into_iter().find(|home| home.var == var)?, surroundings)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

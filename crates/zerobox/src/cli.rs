@@ -6,8 +6,10 @@ mod dry_run;
 mod flags;
 mod help;
 mod policy_flags;
+mod profile;
 mod selftest;
 mod text;
+mod trust;
 mod why;
 
 use arguments::Arguments;
@@ -30,7 +32,9 @@ pub(crate) fn main() -> i32 {
     match masked.words().get(1).and_then(|word| word.to_str()) {
         Some("doctor") => return doctor::main(&masked),
         Some("help") => return help::main(&masked),
+        Some("profile") => return profile::main(&masked),
         Some("selftest") => return selftest::main(masked),
+        Some("trust") => return trust::main(&masked),
         Some("why") => return why::main(&masked),
         _ => {}
     }

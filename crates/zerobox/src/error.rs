@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 use zerobox_linux::{PlanError, SpawnError};
+use zerobox_policy::profile::ProfileError;
 use zerobox_policy::{PolicyError, SecretName, quote};
 
 /// Why a command was not run. Whenever one is returned, nothing of the command has been executed.
@@ -17,6 +18,14 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error("cannot keep what is trusted in `{path}`: {source}", path = path.display())]
+    TrustStore { path: PathBuf, source: std::io::Error },
+    #[error("cannot write `{path}`: {source}", path = path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot make `{path}`, which the command could make otherwise: {source}", path = path.display())]
+    OwnDirectory { path: PathBuf, source: std::io::Error },
     #[error("cannot find out the current directory: {0}")]
     CurrentDirectory(#[source] std::io::Error),
     #[error("cannot write events to `{sink}`: {source}")]
@@ -46,6 +55,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Policy(error) => error.hint(),
+            Self::Profile(error) => error.hint(),
+            Self::TrustStore { .. } | Self::Write { .. } => None,
+            Self::OwnDirectory { .. } => Some("make it yourself, or grant less to be written".to_owned()),
             Self::Plan(error) => error.hint(),
             Self::Spawn(error) => error.hint(),
             Self::Hidden { path, .. } => {

@@ -15,18 +15,21 @@
 #![cfg(target_os = "linux")]
 
 mod changes;
+mod clients;
 mod denials;
 mod doctor;
 mod error;
 mod events;
 mod host;
 mod network;
+pub mod profiles;
 mod program;
 mod report;
 mod secrets;
 pub mod selftest;
 mod supervisor;
 mod trust;
+mod trusted;
 mod why;
 
 pub use doctor::{Diagnosis, Finding, Health, Need, State};
@@ -35,9 +38,10 @@ pub use events::{Blocked, EventSink, Failed, SecretUse};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};
+pub use trusted::{Entry as TrustEntry, TrustStore, Trusted};
 pub use why::{Answer, Change, How, Rule, Why};
 pub use zerobox_linux::{Degradation, Plan};
 pub use zerobox_policy::{
-    ByteSize, Cpus, EnvList, NetList, Observation, PathList, Policy, Question, QuestionError, Request,
-    SecretText, Timeout,
+    ByteSize, Cpus, EnvList, NetList, Observation, Origins, PathList, Policy, Question, QuestionError,
+    Request, SecretText, Timeout,
 };

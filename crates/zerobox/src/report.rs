@@ -5,7 +5,7 @@ use crate::events::{Blocked, Failed, SecretUse};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
-use zerobox_policy::{Before, Limits, Note, Watched, quote};
+use zerobox_policy::{Before, Limits, Note, Origins, Watched, quote};
 
 /// How a run went.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +34,9 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// The limits that were in force.
     pub limits: Limits,
+    /// Where those of profiles were written.
+    #[serde(skip)]
+    pub origins: Origins,
     /// Where the command ran.
     pub cwd: PathBuf,
 }
@@ -85,7 +88,11 @@ impl Report {
         if self.outcome == Outcome::TimedOut
             && let Some(timeout) = self.limits.timeout
         {
-            lines.push(format!("ended after {:?} (`--timeout`)", timeout.duration()));
+            lines.push(format!(
+                "ended after {:?} (`{}`)",
+                timeout.duration(),
+                self.origins.of_limit("--timeout")
+            ));
         }
         if self.outcome == Outcome::Torn {
             lines.push("ended: somebody outside replaced a file that was hidden or protected".to_owned());
@@ -94,7 +101,10 @@ impl Report {
         if self.out_of_memory
             && let Some(memory) = self.limits.memory
         {
-            lines.push(format!("ended for using more than {memory} of memory (`--memory`)"));
+            lines.push(format!(
+                "ended for using more than {memory} of memory (`{}`)",
+                self.origins.of_limit("--memory")
+            ));
         }
         if self.outcome == Outcome::Signalled(SIGSYS) {
             lines.push("ended for a system call of another architecture (a 32-bit program?)".to_owned());

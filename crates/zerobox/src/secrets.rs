@@ -5,6 +5,8 @@
 
 mod source;
 
+pub(crate) use source::{ask, find};
+
 use crate::error::Error;
 use crate::host::Host;
 use std::os::unix::fs::MetadataExt;

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::events::{EventSink, Events, Record};
 use crate::host::Host;
 use crate::network::Outside;
+use crate::profiles::{self, Layered};
 use crate::program;
 use crate::report::{Outcome, Report};
 use crate::secrets::{Given, Secrets, Value};
@@ -51,7 +52,9 @@ impl Session {
 
     /// The same in surroundings that were looked at before.
     pub(crate) fn of(host: Host, request: &Request) -> Result<Self, Error> {
-        let policy = Policy::resolve(request, &host.surroundings())?;
+        let Layered { request, notes } = profiles::layer(request, &host)?;
+        let mut policy = Policy::resolve(&request, &host.surroundings())?;
+        policy.notes.extend(notes);
         let facts = match policy.confinement {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
@@ -123,6 +126,7 @@ impl Session {
         find: impl FnOnce(&Policy, &Surroundings<'_>) -> Result<PathBuf, Error>,
         started: impl FnOnce(&Secrets, &Policy) -> T,
     ) -> Result<(Report, T, Remains), Error> {
+        profiles::make_own_directories(&self.policy)?;
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
@@ -182,6 +186,7 @@ impl Session {
             degradations,
             notes: std::mem::take(&mut self.policy.notes),
             limits: self.policy.limits,
+            origins: std::mem::take(&mut self.policy.origins),
             cwd: self.policy.cwd.clone(),
         };
         Ok((report, started, Remains { _host: self.host, _policy: self.policy, _prepared: prepared }))

@@ -7,7 +7,7 @@ use crate::host::HostPattern;
 use crate::network::{Hint, RuleError, parse_port, split_port};
 use crate::origin::Origin;
 use crate::quote;
-use crate::request::Request;
+use crate::request::{Request, Written};
 
 impl HttpRule {
     /// Reads one rule: `METHODS URL`, where METHODS is `*` or a list as `GET,POST`, and URL is
@@ -87,14 +87,14 @@ impl HttpRule {
 /// # Errors
 /// Every flag that cannot be read, with the part that is wrong.
 pub(crate) fn resolve(request: &Request) -> Result<HttpRules, PolicyError> {
-    let allows = request.allow_http.iter().map(|text| (ALLOW, Effect::Allow, text));
-    let denies = request.deny_http.iter().map(|text| (DENY, Effect::Deny, text));
-    let read = |(flag, effect, text): (&'static str, Effect, &String)| {
-        let origin = Origin::Flag(format!("{flag}={}", quote::word(text)).into());
-        HttpRule::parse(text, effect, origin).map_err(|error| PolicyError::NetRule {
-            flag,
-            text: text.clone(),
-            error: Box::new(error),
+    let allows =
+        request.origins.each(ALLOW, &request.allow_http).map(|(w, text)| (ALLOW, Effect::Allow, w, text));
+    let denies =
+        request.origins.each(DENY, &request.deny_http).map(|(w, text)| (DENY, Effect::Deny, w, text));
+    let read = |(flag, effect, written, text): (&'static str, Effect, Written<'_>, &String)| {
+        let origin = written.origin_shown(|| format!("{flag}={}", quote::word(text)));
+        HttpRule::parse(text, effect, origin).map_err(|error| {
+            written.locate(PolicyError::NetRule { flag, text: text.clone(), error: Box::new(error) })
         })
     };
     allows.chain(denies).map(read).collect::<Result<_, _>>().map(HttpRules::new)

@@ -8,7 +8,7 @@ use crate::http_rule::{self, HttpRule};
 use crate::network::{NetRule, Network, Pin, Publish, Transport};
 use crate::origin::Origin;
 use crate::path_spec::PathSpec;
-use crate::request::{NetList, Request};
+use crate::request::{NetList, Request, Written};
 use crate::secret::{self, SecretHost};
 use crate::surroundings::Surroundings;
 use std::ffi::{OsStr, OsString};
@@ -114,27 +114,28 @@ impl NetRule {
 /// Every flag that cannot be read, with the part that is wrong.
 pub(crate) fn resolve(request: &Request, surroundings: &Surroundings<'_>) -> Result<Network, PolicyError> {
     if request.net_host {
-        return Ok(Network::of_host(Origin::Flag("--net=host".into())));
+        let written = request.origins.written("--net", 0);
+        return Ok(Network::of_host(written.origin(Some(OsStr::new("host")))));
     }
     let mut rules = Vec::new();
-    for list in &request.allow_net {
+    for (written, list) in request.origins.each(ALLOW, &request.allow_net) {
         match list {
             NetList::All => rules.push(NetRule {
                 effect: Effect::Allow,
                 transport: Some(Transport::Tcp),
                 host: HostPattern::Any,
                 port: None,
-                origin: Origin::flag(ALLOW, None),
+                origin: written.origin(None),
             }),
-            NetList::Listed(list) => read_list(ALLOW, Effect::Allow, list, &mut rules)?,
+            NetList::Listed(list) => read_list(ALLOW, Effect::Allow, list, written, &mut rules)?,
         }
     }
-    for list in &request.deny_net {
-        read_list(DENY, Effect::Deny, list, &mut rules)?;
+    for (written, list) in request.origins.each(DENY, &request.deny_net) {
+        read_list(DENY, Effect::Deny, list, written, &mut rules)?;
     }
     let mut pins: Vec<Pin> = Vec::new();
-    for text in &request.resolve {
-        let pin = read(RESOLVE, text, pin)?;
+    for (written, text) in request.origins.each(RESOLVE, &request.resolve) {
+        let pin = read(RESOLVE, text, written, pin)?;
         let is_other = |other: &&Pin| (&other.name, other.port) == (&pin.name, pin.port);
         match pins.iter().find(is_other) {
             Some(other) if other.address == pin.address => {}
@@ -147,8 +148,9 @@ pub(crate) fn resolve(request: &Request, surroundings: &Surroundings<'_>) -> Res
             None => pins.push(pin),
         }
     }
+    let published = request.origins.each(PUBLISH, &request.publish);
     let publish =
-        request.publish.iter().map(|text| read(PUBLISH, text, publish)).collect::<Result<_, _>>()?;
+        published.map(|(written, text)| read(PUBLISH, text, written, publish)).collect::<Result<_, _>>()?;
     let secrets = secret::resolve(request, surroundings)?;
     let http = http_rule::resolve(request)?;
     rules.extend(secrets.iter().flat_map(|secret| &secret.hosts).map(SecretHost::rule));
@@ -164,35 +166,38 @@ fn read_list(
     flag: &'static str,
     effect: Effect,
     list: &str,
+    written: Written<'_>,
     rules: &mut Vec<NetRule>,
 ) -> Result<(), PolicyError> {
     let items = list.split(',').filter(|item| !item.is_empty());
     let before = rules.len();
     let mut last_host: Option<&str> = None;
     for item in items {
-        let origin = Origin::flag(flag, Some(OsStr::new(item)));
+        let origin = written.origin(Some(OsStr::new(item)));
         let rule = NetRule::parse(item, effect, origin).map_err(|mut error| {
             // `example.com:443,8443`
             if let (Some(host), Some(_)) = (last_host, parse_port(item)) {
                 error.hint = Some(Hint::Rule(format!("{host}:{item}")));
             }
-            net_rule(flag, item, error)
+            written.locate(net_rule(flag, item, error))
         })?;
         last_host = rule.port.map(|_| item.rsplit_once(':').map_or(item, |(host, _)| host));
         rules.push(rule);
     }
     match rules.len() > before {
         true => Ok(()),
-        false => Err(PolicyError::EmptyNet { flag }),
+        false => Err(written.locate(PolicyError::EmptyNet { flag })),
     }
 }
 
 fn read<T>(
     flag: &'static str,
     text: &str,
+    written: Written<'_>,
     parse: impl FnOnce(&str, Origin) -> Result<T, RuleError>,
 ) -> Result<T, PolicyError> {
-    parse(text, Origin::flag(flag, Some(OsStr::new(text)))).map_err(|error| net_rule(flag, text, error))
+    let origin = written.origin(Some(OsStr::new(text)));
+    parse(text, origin).map_err(|error| written.locate(net_rule(flag, text, error)))
 }
 
 fn net_rule(flag: &'static str, text: &str, error: RuleError) -> PolicyError {
@@ -200,7 +205,7 @@ fn net_rule(flag: &'static str, text: &str, error: RuleError) -> PolicyError {
 }
 
 /// `NAME:PORT:ADDRESS`, as curl(1) has it, without its `*`, `+` and lists.
-fn pin(text: &str, origin: Origin) -> Result<Pin, RuleError> {
+pub(crate) fn pin(text: &str, origin: Origin) -> Result<Pin, RuleError> {
     let hint =
         || Some(Hint::Advice("write `NAME:PORT:ADDRESS`, as in `--resolve=example.com:443:192.0.2.1`"));
     let mut parts = text.splitn(3, ':');
@@ -226,7 +231,7 @@ fn pin(text: &str, origin: Origin) -> Result<Pin, RuleError> {
 }
 
 /// `[HOSTADDR:]HOSTPORT[:PORT]`.
-fn publish(text: &str, origin: Origin) -> Result<Publish, RuleError> {
+pub(crate) fn publish(text: &str, origin: Origin) -> Result<Publish, RuleError> {
     let hint = || Some(Hint::Advice("write `3000`, `8080:3000` (outside, inside) or `127.0.0.1:8080:3000`"));
     let (address, ports) = match text.strip_prefix('[') {
         Some(inner) => match inner.split_once("]:") {
@@ -283,6 +288,13 @@ fn scheme(text: &str, effect: Effect) -> Result<(Option<Transport>, &str), RuleE
             Err(RuleError::new("a rule is about hosts and ports, not URLs", text, 0, Some(hint)))
         }
     }
+}
+
+/// The rule that a URL means, `HOST:PORT`, without the credentials that may be in it. `None` if it has no host, or a scheme
+/// whose port nobody knows.
+pub fn rule_of_url(url: &str) -> Option<String> {
+    let (scheme, rest) = url.trim().split_once("://")?;
+    of_url(scheme, rest)
 }
 
 /// The rule that a URL means.

@@ -4,6 +4,7 @@ use super::Policy;
 use super::resolver::Denied;
 use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRules, RuleSource};
+use crate::origin::Origin;
 use crate::request::Request;
 use crate::surroundings::{NodeKind, Surroundings};
 use crate::system;
@@ -11,8 +12,15 @@ use crate::tree::and_above;
 use std::path::Path;
 
 pub(super) fn check_conflicts(request: &Request) -> Result<(), PolicyError> {
-    let conflict =
-        |first: &str, second: &str| Err(PolicyError::Conflict { first: first.into(), second: second.into() });
+    let named = |flag: &'static str| match flag {
+        "--net=host" if request.origins.of("--net", 0).is_some() => {
+            request.origins.written("--net", 0).name()
+        }
+        flag => request.origins.written(flag, 0).name(),
+    };
+    let conflict = |first: &'static str, second: &'static str| {
+        Err(PolicyError::Conflict { first: named(first), second: named(second) })
+    };
     let network = [
         ("--deny-net", !request.deny_net.is_empty()),
         ("--resolve", !request.resolve.is_empty()),
@@ -64,43 +72,57 @@ pub(super) fn check_denies(
     denied: &[Denied],
     surroundings: &Surroundings<'_>,
 ) -> Result<(), PolicyError> {
+    for deny in denied {
+        check_deny(policy, deny, surroundings).map_err(|error| match &deny.origin {
+            Origin::Profile(place) => {
+                PolicyError::InProfile { place: place.clone(), source: Box::new(error) }
+            }
+            _ => error,
+        })?;
+    }
+    Ok(())
+}
+
+fn check_deny(
+    policy: &Policy,
+    Denied { flag, spelled, resolved, .. }: &Denied,
+    surroundings: &Surroundings<'_>,
+) -> Result<(), PolicyError> {
     let rules = &policy.files;
-    for Denied { flag, spelled, resolved } in denied {
-        let path = &resolved.path;
-        // What would be granted here if this rule were not: that of the nearest existing directory above.
-        let existing = path.ancestors().skip(1).find(|parent| surroundings.files.node(parent).is_ok());
-        let parent = existing.unwrap_or(Path::new("/")).to_owned();
-        let around = rules.granted(&parent);
-        match &resolved.node {
-            None => {
-                if system::SPECIAL.iter().any(|own| path.starts_with(own)) {
-                    return Err(PolicyError::AbsentInSpecial { flag, path: path.clone(), parent });
-                }
-                let is_private = policy.is_scratch(&parent);
-                if around == Some(Access::Write) && !is_private {
-                    return Err(PolicyError::AbsentInWritable { flag, path: path.clone(), parent });
-                }
-                // Landlock, which would hold it, grants by tree: all of a scratch directory, and what is shown in it.
-                let scratch =
-                    and_above(path).find(|path| policy.scratch.iter().any(|scratch| scratch.path == *path));
-                if let Some(scratch) = scratch.filter(|_| around.is_some() && !is_private) {
-                    return Err(PolicyError::AbsentBelowScratch {
-                        flag,
-                        path: path.clone(),
-                        scratch: scratch.to_owned(),
-                    });
-                }
+    let path = &resolved.path;
+    // What would be granted here if this rule were not: that of the nearest existing directory above.
+    let existing = path.ancestors().skip(1).find(|parent| surroundings.files.node(parent).is_ok());
+    let parent = existing.unwrap_or(Path::new("/")).to_owned();
+    let around = rules.granted(&parent);
+    match &resolved.node {
+        None => {
+            if system::SPECIAL.iter().any(|own| path.starts_with(own)) {
+                return Err(PolicyError::AbsentInSpecial { flag, path: path.clone(), parent });
             }
-            Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {
-                return Err(PolicyError::HardLinked { flag, path: path.clone(), links: node.links });
+            let is_private = policy.is_scratch(&parent);
+            if around == Some(Access::Write) && !is_private {
+                return Err(PolicyError::AbsentInWritable { flag, path: path.clone(), parent });
             }
-            Some(_) => {}
+            // Landlock, which would hold it, grants by tree: all of a scratch directory, and what is shown in it.
+            let scratch =
+                and_above(path).find(|path| policy.scratch.iter().any(|scratch| scratch.path == *path));
+            if let Some(scratch) = scratch.filter(|_| around.is_some() && !is_private) {
+                return Err(PolicyError::AbsentBelowScratch {
+                    flag,
+                    path: path.clone(),
+                    scratch: scratch.to_owned(),
+                });
+            }
         }
-        let link = resolved.links.last().filter(|_| resolved.ends_in_link(spelled));
-        let link_directory = link.and_then(|link| link.path.parent());
-        if link_directory.is_some_and(|directory| rules.granted(directory) == Some(Access::Write)) {
-            return Err(PolicyError::ReplaceableLink { flag, path: spelled.clone(), target: path.clone() });
+        Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {
+            return Err(PolicyError::HardLinked { flag, path: path.clone(), links: node.links });
         }
+        Some(_) => {}
+    }
+    let link = resolved.links.last().filter(|_| resolved.ends_in_link(spelled));
+    let link_directory = link.and_then(|link| link.path.parent());
+    if link_directory.is_some_and(|directory| rules.granted(directory) == Some(Access::Write)) {
+        return Err(PolicyError::ReplaceableLink { flag, path: spelled.clone(), target: path.clone() });
     }
     Ok(())
 }

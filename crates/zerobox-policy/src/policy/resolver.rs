@@ -7,10 +7,10 @@ use crate::origin::Origin;
 use crate::path_spec::{PathSpec, split_list};
 use crate::paths::{Link, Resolved};
 use crate::protected::{self, Before, Watched, WatchedTree};
-use crate::request::{PathList, Request};
+use crate::request::{PathList, Request, Written};
 use crate::surroundings::{Node, NodeKind, Surroundings};
 use crate::tree::is_within;
-use crate::{quote, repositories, system, toolchains};
+use crate::{profile, quote, repositories, system, toolchains};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(super) struct Denied {
     pub(super) flag: &'static str,
     pub(super) spelled: PathBuf,
     pub(super) resolved: Resolved,
+    /// Where it was written.
+    pub(super) origin: Origin,
 }
 
 pub(super) struct Resolver<'a> {
@@ -62,7 +64,7 @@ impl<'a> Resolver<'a> {
 
     /// Learns which trees will be writable. What is wrong with them is for the grants to say.
     pub(super) fn find_workspaces(&mut self, request: &Request) {
-        let shared = TEMPORARY.iter().filter(|_| request.share_tmp).map(OsString::from);
+        let shared = TEMPORARY.iter().filter(|_| request.share_tmp == Some(true)).map(OsString::from);
         let listed = request.allow_write.iter().flat_map(|list| match list {
             PathList::All => vec![OsString::from("/")],
             PathList::Listed(text) => {
@@ -217,11 +219,12 @@ impl<'a> Resolver<'a> {
             ("--allow-write", Access::Write, &request.allow_write),
         ];
         for (flag, access, lists) in allows {
-            for list in lists {
-                match list {
-                    PathList::All => self.allow(flag, access, OsStr::new("/"), Origin::flag(flag, None))?,
-                    PathList::Listed(text) => self.allow_list(flag, access, text)?,
-                }
+            for (written, list) in request.origins.each(flag, lists) {
+                let granted = match list {
+                    PathList::All => self.allow(flag, access, OsStr::new("/"), written.origin(None)),
+                    PathList::Listed(text) => self.allow_list(flag, access, text, written),
+                };
+                granted.map_err(|error| written.locate(error))?;
             }
         }
         let denies = [
@@ -229,32 +232,38 @@ impl<'a> Resolver<'a> {
             ("--deny-write", Access::Write, &request.deny_write),
         ];
         for (flag, access, lists) in denies {
-            for list in lists {
+            for (written, list) in request.origins.each(flag, lists) {
                 let items = split_list(list);
                 if items.is_empty() {
                     return Err(PolicyError::EmptyDeny { flag });
                 }
                 for item in items {
-                    self.deny(flag, access, &item)?;
+                    let denied = self.deny(flag, access, &item, written.origin(Some(&item)));
+                    denied.map_err(|error| written.locate(error))?;
                 }
             }
         }
         for record in &request.records {
-            self.deny("--events", Access::Write, record)?;
+            self.deny("--events", Access::Write, record, Origin::flag("--events", Some(record)))?;
         }
         Ok(())
     }
 
     /// A value that names an existing path as a whole is that path, so that a comma in a name just works. This
     /// is safe for an allow only: a workspace must not be able to switch a deny off by creating a file.
-    fn allow_list(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+    fn allow_list(
+        &mut self,
+        flag: &'static str,
+        access: Access,
+        text: &OsStr,
+        written: Written<'_>,
+    ) -> Result<(), PolicyError> {
         let items = split_list(text);
-        let first_error = items
-            .iter()
-            .find_map(|item| self.allow(flag, access, item, Origin::flag(flag, Some(item))).err());
+        let first_error =
+            items.iter().find_map(|item| self.allow(flag, access, item, written.origin(Some(item))).err());
         match first_error {
             Some(PolicyError::Missing { path, .. }) if items.len() > 1 => {
-                let whole = self.allow(flag, access, text, Origin::flag(flag, Some(text)));
+                let whole = self.allow(flag, access, text, written.origin(Some(text)));
                 whole.map_err(|_| PolicyError::Missing { flag, path, comma: true })
             }
             Some(error) => Err(error),
@@ -301,14 +310,20 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn deny(&mut self, flag: &'static str, access: Access, text: &OsStr) -> Result<(), PolicyError> {
+    fn deny(
+        &mut self,
+        flag: &'static str,
+        access: Access,
+        text: &OsStr,
+        origin: Origin,
+    ) -> Result<(), PolicyError> {
         let Some((spec, found)) = self.look_up(flag, text)? else { return Ok(()) };
         if found.node.is_none() && spec.optional {
             return Ok(());
         }
         self.links.extend(found.links.iter().cloned());
-        self.push(&found, Effect::Deny, access, RuleSource::User, Origin::flag(flag, Some(text)));
-        self.denied.push(Denied { flag, spelled: spec.path, resolved: found });
+        self.push(&found, Effect::Deny, access, RuleSource::User, origin.clone());
+        self.denied.push(Denied { flag, spelled: spec.path, resolved: found, origin });
         Ok(())
     }
 
@@ -344,6 +359,51 @@ impl<'a> Resolver<'a> {
             self.watched_trees.push(found.tree);
         }
         Ok(())
+    }
+
+    /// What decides about later runs cannot be written, wherever it is: the profiles of this run, those of the user, and
+    /// what the user trusts. Of the latter two, what is not there would be made by the command: the result is to be made
+    /// before.
+    ///
+    /// # Errors
+    /// When a link leads there that the command could replace, or what is trusted is granted by its name.
+    pub(super) fn protect_own(&mut self, profiles: &[PathBuf]) -> Result<Vec<PathBuf>, PolicyError> {
+        let is_writable = |rule: &&FileRule| rule.effect == Effect::Allow && rule.access == Access::Write;
+        let trees: Vec<PathBuf> =
+            self.rules.iter().filter(is_writable).map(|rule| rule.path.clone()).collect();
+        if trees.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_writable = |path: &Path| trees.iter().any(|tree| is_within(path, tree));
+        let mut missing = Vec::new();
+        for path in profiles {
+            if Resolved::find(path, self.surroundings.files).is_ok_and(|found| is_writable(&found.path)) {
+                self.protect_file(path, "zerobox");
+            }
+        }
+        let state = profile::state_directory(self.surroundings).map(|path| (path, RuleSource::User));
+        let config = profile::config_directory(self.surroundings).map(|path| (path, RuleSource::BuiltIn));
+        for (path, source) in state.into_iter().chain(config) {
+            let Ok(mut found) = Resolved::find(&path, self.surroundings.files) else { continue };
+            if let Some(link) = found.links.iter().find(|link| is_writable(&link.path)) {
+                return Err(PolicyError::OwnLink { path: link.path.clone() });
+            }
+            // Even by its own name, and one file of it is as good as all.
+            let named = trees.iter().find(|tree| is_within(tree, &found.path));
+            if let Some(tree) = named.filter(|_| source == RuleSource::User) {
+                return Err(PolicyError::OwnStore { path: tree.clone() });
+            }
+            if !is_writable(&found.path) {
+                continue;
+            }
+            if found.node.is_none() {
+                missing.push(found.path.clone());
+                found.node = Some(Node { kind: NodeKind::Directory, links: 1 });
+            }
+            let origin = Origin::default_policy("obeyed by zerobox");
+            self.push(&found, Effect::Deny, Access::Write, source, origin);
+        }
+        Ok(missing)
     }
 
     /// Protects a file or a directory, and what the links in it lead to. Links themselves cannot be held.
@@ -385,38 +445,44 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    pub(super) fn sockets(&mut self, lists: &[OsString]) -> Result<Vec<SocketGrant>, PolicyError> {
-        let flag = "--allow-socket";
+    pub(super) fn sockets(&mut self, request: &Request) -> Result<Vec<SocketGrant>, PolicyError> {
         let mut sockets = Vec::new();
-        for item in lists.iter().flat_map(|list| split_list(list)) {
-            let Some((spec, found)) = self.look_up(flag, &item)? else { continue };
-            match found.node.as_ref().map(|node| node.kind) {
-                Some(NodeKind::Socket) => {
-                    if let Some(link) = self.link_out(&found) {
-                        return Err(PolicyError::LinkLeadsOut {
-                            flag,
-                            path: spec.path,
-                            link,
-                            target: found.path,
-                        });
-                    }
-                    self.links.extend(found.links);
-                    sockets.push(SocketGrant { path: found.path, origin: Origin::flag(flag, Some(&item)) });
-                }
-                Some(_) => return Err(PolicyError::NotASocket { flag, path: spec.path }),
-                None if spec.optional => {}
-                None => return Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+        for (written, list) in request.origins.each("--allow-socket", &request.allow_socket) {
+            for item in split_list(list) {
+                let granted = self.socket(&item, written).map_err(|error| written.locate(error))?;
+                sockets.extend(granted);
             }
         }
         Ok(sockets)
     }
 
-    pub(super) fn share_tmp(&mut self) -> Result<(), PolicyError> {
+    fn socket(&mut self, item: &OsStr, written: Written<'_>) -> Result<Option<SocketGrant>, PolicyError> {
+        let flag = "--allow-socket";
+        let Some((spec, found)) = self.look_up(flag, item)? else { return Ok(None) };
+        match found.node.as_ref().map(|node| node.kind) {
+            Some(NodeKind::Socket) => {
+                if let Some(link) = self.link_out(&found) {
+                    return Err(PolicyError::LinkLeadsOut {
+                        flag,
+                        path: spec.path,
+                        link,
+                        target: found.path,
+                    });
+                }
+                self.links.extend(found.links);
+                Ok(Some(SocketGrant { path: found.path, origin: written.origin(Some(item)) }))
+            }
+            Some(_) => Err(PolicyError::NotASocket { flag, path: spec.path }),
+            None if spec.optional => Ok(None),
+            None => Err(PolicyError::Missing { flag, path: spec.path, comma: false }),
+        }
+    }
+
+    pub(super) fn share_tmp(&mut self, origin: &Origin) -> Result<(), PolicyError> {
         for path in TEMPORARY {
             let found = Resolved::find(Path::new(path), self.surroundings.files)?;
             if found.node.is_some() {
-                let origin = Origin::Flag("--share-tmp".into());
-                self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin);
+                self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin.clone());
             }
         }
         Ok(())

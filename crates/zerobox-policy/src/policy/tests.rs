@@ -92,7 +92,8 @@ fn a_link_in_any_writable_tree_grants_nothing_outside() {
     let resolve = |read: &str, write: &str, share_tmp| {
         let (allow_read, allow_write) = (listed(read), listed(write));
         let command = vec!["true".into()];
-        let request = Request { command, allow_read, allow_write, share_tmp, ..Request::default() };
+        let request =
+            Request { command, allow_read, allow_write, share_tmp: Some(share_tmp), ..Request::default() };
         Policy::resolve(&request, &surroundings)
     };
     assert!(matches!(resolve("/w/out", "/w", false), Err(PolicyError::LinkLeadsOut { .. })));

@@ -7,7 +7,7 @@ use crate::host::HostPattern;
 use crate::network::{Hint, Network, RuleError, parse_port, split_port};
 use crate::origin::Origin;
 use crate::path_spec::PathSpec;
-use crate::request::Request;
+use crate::request::{Request, Written};
 use crate::secret_file::Format;
 use crate::surroundings::Surroundings;
 use std::ffi::{OsStr, OsString};
@@ -40,6 +40,17 @@ impl SecretText {
         })
     }
 
+    /// The name and the source, if that is not the value itself.
+    pub(crate) fn shown(&self) -> String {
+        let (name, source) = self.parts();
+        let name = String::from_utf8_lossy(name);
+        match source {
+            None => name.into_owned(),
+            Some(_) if self.value().is_some() => format!("{name}=(its value)"),
+            Some(source) => format!("{name}={}", String::from_utf8_lossy(source)),
+        }
+    }
+
     fn parts(&self) -> (&[u8], Option<&[u8]>) {
         match self.0.iter().position(|byte| *byte == b'=') {
             Some(at) => (&self.0[..at], Some(&self.0[at + 1..])),
@@ -47,10 +58,10 @@ impl SecretText {
         }
     }
 
-    fn read(&self, surroundings: &Surroundings<'_>) -> Result<Secret, PolicyError> {
+    fn read(&self, written: Written<'_>, surroundings: &Surroundings<'_>) -> Result<Secret, PolicyError> {
         let (name, source) = self.parts();
         let text = String::from_utf8_lossy(name).into_owned();
-        let origin = Origin::Flag(format!("{SECRET}={text}").into());
+        let origin = written.origin_shown(|| format!("{SECRET}={text}"));
         let name = SecretName::parse(&text).ok_or(PolicyError::SecretName { text })?;
         let source = match source {
             None => SecretSource::Environment(name.to_string()),
@@ -91,17 +102,18 @@ pub(crate) fn resolve(
     surroundings: &Surroundings<'_>,
 ) -> Result<Vec<Secret>, PolicyError> {
     let mut secrets = Secrets { found: Vec::new(), surroundings };
-    for text in &request.secrets {
-        secrets.add(text.read(surroundings)?)?;
+    for (written, text) in request.origins.each(SECRET, &request.secrets) {
+        secrets.add(text.read(written, surroundings).map_err(|error| written.locate(error))?)?;
     }
-    for text in &request.secret_files {
-        secrets.add(read_file(text, surroundings)?)?;
+    for (written, text) in request.origins.each(SECRET_FILE, &request.secret_files) {
+        secrets.add(read_file(text, written, surroundings).map_err(|error| written.locate(error))?)?;
     }
-    for text in &request.secret_hosts {
-        let (secret, list) = secrets.about(HOST, text)?;
+    for (written, text) in request.origins.each(HOST, &request.secret_hosts) {
+        let (secret, list) = secrets.about(HOST, text).map_err(|error| written.locate(error))?;
         for item in list.split(',').filter(|item| !item.is_empty()) {
-            let origin = Origin::flag(HOST, Some(OsStr::new(&format!("{}={item}", secret.name))));
-            let host = read_host(item, origin).map_err(|error| rule_error(HOST, item, error))?;
+            let origin = written.origin(Some(OsStr::new(&format!("{}={item}", secret.name))));
+            let host =
+                read_host(item, origin).map_err(|error| written.locate(rule_error(HOST, item, error)))?;
             secret.hosts.push(host);
         }
     }
@@ -134,10 +146,11 @@ pub(crate) fn resolve(
 /// What cannot be read, and a host that a secret is bound to or an HTTP rule names.
 pub(crate) fn resolve_closed(request: &Request, network: &Network) -> Result<Vec<ClosedHost>, PolicyError> {
     let mut closed = Vec::new();
-    for list in &request.no_tls_inspect {
+    for (written, list) in request.origins.each(CLOSED, &request.no_tls_inspect) {
         for item in list.split(',').filter(|item| !item.is_empty()) {
-            let origin = Origin::flag(CLOSED, Some(OsStr::new(item)));
-            let (host, port) = read_authority(item).map_err(|error| rule_error(CLOSED, item, error))?;
+            let origin = written.origin(Some(OsStr::new(item)));
+            let (host, port) =
+                read_authority(item).map_err(|error| written.locate(rule_error(CLOSED, item, error)))?;
             closed.push(ClosedHost { host, port, origin });
         }
     }
@@ -267,8 +280,12 @@ fn read_source(
 }
 
 /// `PATH[:REGEX]`; a file that has the whole text for its name is it.
-fn read_file(text: &OsStr, surroundings: &Surroundings<'_>) -> Result<Secret, PolicyError> {
-    let origin = Origin::flag(SECRET_FILE, Some(text));
+fn read_file(
+    text: &OsStr,
+    written: Written<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Result<Secret, PolicyError> {
+    let origin = written.origin(Some(text));
     let whole = absolute(text, surroundings);
     let colon = text.as_bytes().iter().position(|byte| *byte == b':');
     let (name, pattern) = match colon.filter(|_| surroundings.files.node(&whole).is_err()) {
@@ -300,7 +317,7 @@ fn absolute(text: &OsStr, surroundings: &Surroundings<'_>) -> PathBuf {
     PathSpec::parse(text, surroundings.cwd, surroundings.home).path
 }
 
-fn read_host(text: &str, origin: Origin) -> Result<SecretHost, RuleError> {
+pub(crate) fn read_host(text: &str, origin: Origin) -> Result<SecretHost, RuleError> {
     let (host, port) = read_authority(text)?;
     let bound = SecretHost { host, port, origin };
     let is_bindable = match &bound.host {
@@ -316,7 +333,7 @@ fn read_host(text: &str, origin: Origin) -> Result<SecretHost, RuleError> {
     }
 }
 
-fn read_authority(text: &str) -> Result<(HostPattern, Option<u16>), RuleError> {
+pub(crate) fn read_authority(text: &str) -> Result<(HostPattern, Option<u16>), RuleError> {
     let (host, port) = split_port(text);
     let host = HostPattern::parse(host).map_err(|error| RuleError::of_host(text, 0, &error))?;
     let port = match port {
@@ -328,7 +345,7 @@ fn read_authority(text: &str) -> Result<(HostPattern, Option<u16>), RuleError> {
     Ok((host, port))
 }
 
-fn read_places(text: &str) -> Option<Places> {
+pub(crate) fn read_places(text: &str) -> Option<Places> {
     let mut places = Places { header: false, basic: false, query: false, path: false, body: false };
     for place in text.split(',') {
         *match place {
@@ -343,7 +360,7 @@ fn read_places(text: &str) -> Option<Places> {
     Some(places)
 }
 
-fn read_limit(text: &str) -> Option<SecretLimit> {
+pub(crate) fn read_limit(text: &str) -> Option<SecretLimit> {
     let (count, period) = match text.split_once('/') {
         Some((count, unit)) => {
             let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == unit)?;

@@ -86,16 +86,16 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     heading(out, "limits")?;
     let limits = &policy.limits;
     writeln!(out, "  scratch      {}", limits.scratch)?;
-    for (name, value) in [
-        ("time", limits.timeout.map(|limit| format!("{:?}", limit.duration()))),
-        ("memory", limits.memory.map(|limit| limit.to_string())),
-        ("cpus", limits.cpus.map(|limit| limit.count().to_string())),
-        ("pids", limits.pids.map(|limit| limit.to_string())),
-        ("file-size", limits.file_size.map(|limit| limit.to_string())),
-        ("open-files", limits.open_files.map(|limit| limit.to_string())),
+    for (name, flag, value) in [
+        ("time", "--timeout", limits.timeout.map(|limit| format!("{:?}", limit.duration()))),
+        ("memory", "--memory", limits.memory.map(|limit| limit.to_string())),
+        ("cpus", "--cpus", limits.cpus.map(|limit| limit.count().to_string())),
+        ("pids", "--pids", limits.pids.map(|limit| limit.to_string())),
+        ("file-size", "--file-size", limits.file_size.map(|limit| limit.to_string())),
+        ("open-files", "--open-files", limits.open_files.map(|limit| limit.to_string())),
     ] {
         if let Some(value) = value {
-            writeln!(out, "  {name:<12} {value}")?;
+            writeln!(out, "  {name:<12} {value}  ({})", policy.origins.of_limit(flag))?;
         }
     }
     heading(out, "variables (values are not shown)")?;

@@ -119,6 +119,10 @@ Exit codes:
   the command's own; 128+n if signal n ended it; 124 time-out; 125 zerobox itself failed;
   126 found but not executable; 127 not found
 
+Profiles:
+  zerobox profile list|show|check|diff|schema|init    look at profiles, or start one
+  zerobox trust                                       let the `zerobox.toml` of a project allow more
+
 Sizes are 512K, 64M or 2G, times 500ms, 30s, 5m or 1h.
 
 Examples:
@@ -129,5 +133,6 @@ Examples:
   zerobox --secret OPENAI_API_KEY --secret-host OPENAI_API_KEY=api.openai.com -- node agent.js
   zerobox --allow-http='GET https://api.github.com/repos/acme/**' -- ./agent
   zerobox --publish=3000 -- npm run dev
+  zerobox --profile npm-install -- npm ci
   zerobox --memory=512M --pids=64 --timeout=30s -- ./untrusted
   zerobox --dry-run --allow-write=. -- npm test";

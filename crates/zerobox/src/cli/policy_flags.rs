@@ -5,11 +5,23 @@ use clap::{Args, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use zerobox::{ByteSize, Cpus, EnvList, NetList, Observation, PathList, Request, Timeout};
+use zerobox::{ByteSize, Cpus, EnvList, NetList, Observation, Origins, PathList, Request, Timeout};
+use zerobox_policy::split_list;
 
 /// What the command may do.
 #[derive(Debug, Default, Args)]
 pub(crate) struct PolicyFlags {
+    /// Add what these profiles say, by name or by path
+    ///
+    /// A path has a `/` in it or ends in `.toml` or `.json`. A flag beats what a profile says, and a later profile an earlier
+    /// one. `zerobox profile list` shows the names.
+    #[arg(long, value_name = "PROFILE,..", help_heading = PROFILES)]
+    profile: Vec<OsString>,
+
+    /// Do not look for the `zerobox.toml` of the project
+    #[arg(long, help_heading = PROFILES)]
+    no_profile: bool,
+
     /// Let the command read these files and directories, or everything
     ///
     /// Separate paths with commas; `,,` is a comma in a name. A path that does not exist is an error, unless it ends in
@@ -59,6 +71,11 @@ pub(crate) struct PolicyFlags {
     #[arg(long, value_name = "HOST,..", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
           help_heading = NETWORK)]
     allow_net: Vec<String>,
+
+    /// Let the command connect to the registries that these clients are set to use: npm, pip, cargo, go
+    #[arg(long, value_name = "CLIENT,..", require_equals = true, value_delimiter = ',', help_heading = NETWORK,
+          value_parser = ["npm", "pip", "cargo", "go"])]
+    allow_net_from: Vec<String>,
 
     /// Keep the command from connecting to these hosts; beats every allow
     ///
@@ -228,8 +245,13 @@ impl PolicyFlags {
             allow_write: self.allow_write.into_iter().map(path_list).collect(),
             deny_write: self.deny_write,
             records: Vec::new(),
+            profiles: self.profile.iter().flat_map(|list| split_list(list)).collect(),
+            project_profile: !self.no_profile,
+            profile_files: Vec::new(),
+            origins: Origins::default(),
             allow_socket: self.allow_socket,
             allow_net: self.allow_net.into_iter().map(net_list).collect(),
+            allow_net_from: self.allow_net_from,
             deny_net: self.deny_net,
             resolve: self.resolve,
             publish: self.publish,
@@ -251,7 +273,7 @@ impl PolicyFlags {
             no_sandbox: self.no_sandbox,
             strict: self.strict_sandbox,
             observation: Observation::default(),
-            share_tmp: self.share_tmp,
+            share_tmp: (self.share_tmp || self.private_tmp).then_some(self.share_tmp),
             scratch_size: self.scratch_size,
             timeout: self.timeout,
             memory: self.memory,
@@ -278,6 +300,7 @@ fn env_list(value: String) -> EnvList {
 
 /// Stands for a flag without a value. No argument of a program can be this one.
 const ALL: &str = "\0";
+const PROFILES: &str = "Profiles";
 const FILES: &str = "Files";
 pub(crate) const NETWORK: &str = "Network";
 const SECRETS: &str = "Secrets";

@@ -87,10 +87,16 @@ fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Res
 }
 
 /// A program of an absolute directory of our PATH.
-fn find(name: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+pub(crate) fn find(name: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
     let path = surroundings.var("PATH")?;
     let mut candidates = std::env::split_paths(path).filter(|directory| directory.is_absolute());
     candidates.find_map(|directory| Some(directory.join(name)).filter(|program| program.is_file()))
+}
+
+/// What a program of the caller's prints, who asks nothing.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let answer = run(command, Stdio::null()).ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// What a program of this machine prints, within [`TIMEOUT`]. It can ask its user on the terminal, but not on our input,

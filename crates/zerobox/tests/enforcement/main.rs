@@ -46,6 +46,7 @@ mod outcome;
 mod pair;
 mod processes;
 mod procfs;
+mod profiles;
 mod protected;
 mod reports;
 mod rights;
@@ -126,6 +127,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("files", files::CASES),
     ("rights", rights::CASES),
     ("denies", denies::CASES),
+    ("profiles", profiles::CASES),
     ("protected", protected::CASES),
     ("homes", homes::CASES),
     ("mounts", mounts::CASES),
