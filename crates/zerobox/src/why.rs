@@ -10,6 +10,8 @@ mod permissions;
 mod place;
 
 use crate::error::Error;
+use crate::host::Host;
+use crate::profiles;
 use crate::supervisor::Session;
 use serde::Serialize;
 use zerobox_policy::{Confinement, Origin, Question, Request};
@@ -76,7 +78,11 @@ impl Why {
     /// # Errors
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: Request) -> Result<Self, Error> {
-        let session = Session::new(&request)?;
+        let host = Host::look()?;
+        let mut request = profiles::layer(&request, &host)?.request.into_owned();
+        // What they say is in the request now.
+        (request.profiles, request.allow_net_from, request.project_profile) = (Vec::new(), Vec::new(), false);
+        let session = Session::of(host, &request)?;
         Ok(Self { request, session })
     }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::flags::{Flags, Shell};
-use super::{doctor, misread, print, why};
+use super::{doctor, misread, print, profile, selftest, trust, why};
 use clap::{CommandFactory, Parser, ValueEnum};
 
 /// Read about one thing, or about everything.
@@ -92,6 +92,9 @@ fn table() -> clap::Command {
     Flags::command()
         .subcommand(named(why::Flags::command(), "why"))
         .subcommand(named(doctor::Flags::command(), "doctor"))
+        .subcommand(named(selftest::Selftest::command(), "selftest"))
+        .subcommand(named(profile::Flags::command(), "profile"))
+        .subcommand(named(trust::Flags::command(), "trust"))
         .subcommand(named(Help::command(), "help"))
         .subcommand_help_heading("Subcommands")
 }

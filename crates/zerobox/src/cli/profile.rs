@@ -16,7 +16,7 @@ use zerobox_policy::split_list;
 /// Look at profiles, check them, or start one.
 #[derive(Debug, Parser)]
 #[command(name = "zerobox profile", max_term_width = 100, arg_required_else_help = false)]
-struct Flags {
+pub(super) struct Flags {
     #[command(subcommand)]
     action: Action,
 }

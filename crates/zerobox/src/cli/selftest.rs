@@ -25,7 +25,7 @@ use zerobox::selftest::{Area, Finding, Findings, Held, attack};
     disable_help_subcommand = true,
     max_term_width = 100
 )]
-struct Selftest {
+pub(super) struct Selftest {
     #[command(flatten)]
     policy: PolicyFlags,
 

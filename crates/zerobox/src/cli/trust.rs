@@ -15,7 +15,7 @@ use zerobox_policy::profile::{self, Loaded, ProfileError};
 /// What it says is shown. It holds for this text at this path; a change is asked about again.
 #[derive(Debug, Parser)]
 #[command(name = "zerobox trust", max_term_width = 100)]
-struct Flags {
+pub(super) struct Flags {
     /// The profile; that of the project if there is none
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
