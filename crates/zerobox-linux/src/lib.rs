@@ -43,5 +43,5 @@ pub use prepare::{Prepared, duplicate, fill_streams};
 pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
-pub use spawn::{Connections, Ending, Happening, Running, spawn};
+pub use spawn::{Connections, Ending, Happening, Running, Usage, spawn};
 pub use sys::{SecretMemory, forbid_inspection, overwrite_argument, overwrite_variable, remember_arguments};

@@ -19,7 +19,7 @@ use flags::{DryRun, Flags};
 use std::io::{IsTerminal, Write};
 use text::say;
 use zerobox::{Error, Request, Session};
-use zerobox_policy::{PolicyError, quote};
+use zerobox_policy::{Event, PolicyError, quote};
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
@@ -68,6 +68,13 @@ pub(crate) fn main() -> i32 {
     }
 }
 
+/// Tells of a denial while the command runs.
+fn tell(event: &Event) {
+    let Some(decision) = event.decision() else { return };
+    let by = event.program().map(|program| format!(" ({program})")).unwrap_or_default();
+    say(&format!("blocked: {event}{by}: {}", decision.reason));
+}
+
 /// Says what went wrong, with `hint` or the error's own; the exit code.
 fn fail(error: &Error, hint: Option<String>) -> i32 {
     say(&error.to_string());
@@ -78,7 +85,7 @@ fn fail(error: &Error, hint: Option<String>) -> i32 {
 }
 
 fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
-    let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
+    let (quiet, debug, verbose, dry_run) = (flags.quiet, flags.debug, flags.verbose, flags.dry_run);
     let events = flags.events.clone();
     let observation = flags.observation(std::io::stderr().is_terminal());
     let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
@@ -102,6 +109,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     if debug {
         dry_run::text(&session).lines().for_each(say);
     }
+    let session = if verbose { session.telling(tell) } else { session };
     let report = session.run_at_last()?;
     if debug {
         report.secret_lines().iter().for_each(|line| say(line));

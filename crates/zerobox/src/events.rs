@@ -52,6 +52,8 @@ pub struct Blocked {
     pub hint: Option<String>,
     /// The program that tried it first, where that is known.
     pub program: Option<String>,
+    /// Whether it was a look at a file, of which a program takes many that it does not need.
+    pub look: bool,
     /// How often it was tried.
     pub count: u64,
 }
@@ -138,8 +140,12 @@ fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
 #[derive(Debug)]
 pub(crate) struct Events(Mutex<Ledger>);
 
+/// Hears of each denial when it happens.
+pub type Live = fn(&Event);
+
 #[derive(Debug)]
 struct Ledger {
+    live: Option<Live>,
     stream: Option<Stream>,
     blocked: Vec<Blocked>,
     failed: Vec<Failed>,
@@ -182,6 +188,7 @@ struct Line<'a> {
 impl Events {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Ledger {
+            live: None,
             stream: None,
             blocked: Vec::new(),
             failed: Vec::new(),
@@ -189,6 +196,13 @@ impl Events {
             index: HashMap::new(),
             others: 0,
         }))
+    }
+
+    /// Calls `live` for each denial from now on.
+    pub(crate) fn tell(&self, live: Live) {
+        if let Ok(mut ledger) = self.0.lock() {
+            ledger.live = Some(live);
+        }
     }
 
     /// Writes the events to `record` from now on. It starts a thread, so it is for the time after the start of the run.
@@ -216,15 +230,18 @@ impl Events {
         {
             ledger.used(name, host, *port);
         }
-        if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
+        if let Some(decision) = denied(event) {
             ledger.count(event, decision, 1);
+            if let Some(tell) = &ledger.live {
+                tell(event);
+            }
         }
     }
 
     /// Takes `count` more of an event that was taken before; the stream has it once.
     pub(crate) fn repeat(&self, event: &Event, count: u32) {
         let Ok(mut ledger) = self.0.lock() else { return };
-        if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
+        if let Some(decision) = denied(event) {
             ledger.count(event, decision, count.into());
         }
     }
@@ -240,6 +257,11 @@ impl Events {
             others: ledger.others,
         }
     }
+}
+
+/// The refusal that people are told of, if it is one.
+fn denied(event: &Event) -> Option<&Decision> {
+    event.decision().filter(|decision| !decision.allowed && !event.is_about_machine())
 }
 
 impl Stream {
@@ -307,6 +329,7 @@ impl Ledger {
                 rule: decision.rule.clone(),
                 hint: decision.hint.clone(),
                 program: event.program().map(str::to_owned),
+                look: event.is_look(),
                 count,
             });
         }

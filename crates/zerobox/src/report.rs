@@ -55,15 +55,22 @@ pub enum Outcome {
     Torn,
 }
 
-impl Report {
+impl Outcome {
     /// The exit code of zerobox: the command's own, 128+n after signal n, 124 after a time-out.
-    pub fn exit_code(&self) -> i32 {
-        match self.outcome {
-            Outcome::Exited(code) => code,
-            Outcome::Signalled(signal) => 128 + signal,
-            Outcome::TimedOut => 124,
-            Outcome::Torn => 125,
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => 128 + signal,
+            Self::TimedOut => 124,
+            Self::Torn => 125,
         }
+    }
+}
+
+impl Report {
+    /// The exit code of zerobox for [`Report::outcome`].
+    pub fn exit_code(&self) -> i32 {
+        self.outcome.exit_code()
     }
 
     /// What was done with secrets, a line each: nothing that a user must know, as it was asked for.
@@ -119,11 +126,13 @@ impl Report {
             let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
             lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
-        for blocked in &self.blocked {
-            let Blocked { what, reason, count, program, .. } = blocked;
-            let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
-            lines.push(format!("blocked: {what}{by}: {reason}{}", times(*count)));
-            lines.extend(blocked.hint.iter().map(|hint| format!("hint: {hint}")));
+        // What comes last is likely to be what the command ended for.
+        let (looks, others): (Vec<_>, Vec<_>) = self.blocked.iter().partition(|blocked| blocked.look);
+        let shown = looks.iter().rev().take(LISTED_LOOKS);
+        others.iter().chain(shown).for_each(|blocked| lines.extend(blocked.lines()));
+        if looks.len() > LISTED_LOOKS {
+            lines.push(format!("blocked: reads of {} other files", looks.len() - LISTED_LOOKS));
+            lines.push("hint: `--verbose` tells of each when it happens".to_owned());
         }
         for Failed { what, count } in &self.failed {
             lines.push(format!("failed outside: {what}{}", times(*count)));
@@ -147,9 +156,20 @@ impl Report {
     }
 }
 
+impl Blocked {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let Self { what, reason, count, program, .. } = self;
+        let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
+        let line = format!("blocked: {what}{by}: {reason}{}", times(*count));
+        [line].into_iter().chain(self.hint.iter().map(|hint| format!("hint: {hint}")))
+    }
+}
+
 fn times(count: u64) -> String {
     if count > 1 { format!(", {count} times") } else { String::new() }
 }
 
 const LISTED: usize = 5;
+/// Programs look at many files that they do not need.
+const LISTED_LOOKS: usize = 8;
 const SIGSYS: i32 = 31;
