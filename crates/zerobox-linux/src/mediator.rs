@@ -133,9 +133,16 @@ impl Mediator {
             }
             Some((_, Action::Observe)) => {
                 let attempts = seccomp::row(number).map(|row| Attempt::of(&notification, row));
-                sys::go_on(listener, notification.id);
+                // Where its path begins and what it is called are known while it waits; it may end right after the call.
+                let waits = self.observer.as_ref().is_some_and(Observer::is_complete);
+                if !waits {
+                    sys::go_on(listener, notification.id);
+                }
                 for attempt in attempts.into_iter().flatten() {
                     self.observer.iter_mut().for_each(|observer| observer.look(&attempt, supervisor));
+                }
+                if waits {
+                    sys::go_on(listener, notification.id);
                 }
                 return;
             }

@@ -1,6 +1,6 @@
 //! What init sees of the calls that the filter tells it of, for the report.
 //!
-//! An observed call goes on as soon as its path has been copied, and whatever becomes of it is the kernel's decision alone:
+//! An observed call goes on as soon as its path has been copied (where everything is told, when it has been told), and whatever becomes of it is the kernel's decision alone:
 //! the copy may be of something else than what the kernel reads a moment later. So the report may be led astray by a
 //! program that means to, and nothing else can. Whether the call will work is found out by `faccessat(2)` on the same path,
 //! in the same view. What works is not told, unless everything is to be.
@@ -52,6 +52,11 @@ impl Observer {
             Observation::Everything => true,
         };
         Some(Self { everything, told: HashMap::new(), order: Vec::new() })
+    }
+
+    /// Whether nothing may be missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.everything
     }
 
     /// Looks whether what was attempted works, and tells the supervisor if it does not.

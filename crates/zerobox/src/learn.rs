@@ -188,6 +188,11 @@ impl Lesson {
         (self.reads.len(), self.writes.len(), self.hosts.len())
     }
 
+    /// Whether everything that is granted to be written can have a layer, which single files and trees with mounts cannot.
+    pub fn can_be_proven(&self) -> bool {
+        self.read_only.is_empty() && self.writes.keys().all(|path| path.is_dir())
+    }
+
     /// What was asked for and not granted.
     pub fn withheld(&self) -> usize {
         self.withheld.len()

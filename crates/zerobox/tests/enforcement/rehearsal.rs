@@ -45,7 +45,7 @@ fn the_loud_line_is_first_and_last(f: &Fixture) -> Verdict {
     let outcome = f.sh(&["--would-deny"], "cat ../outside/secret.txt >&2");
     let lines: Vec<_> = outcome.stderr.lines().collect();
     assert!(lines.first().is_some_and(|line| line.contains("NOTHING IS HELD")), "\n{outcome}");
-    assert!(lines.iter().skip(1).any(|line| line.contains("NOTHING WAS HELD")), "\n{outcome}");
+    assert!(lines.last().is_some_and(|line| line.contains("NOTHING WAS HELD")), "\n{outcome}");
     let held = f.sh(&[], "true");
     assert!(!held.stderr.contains("NOTHING"), "\n{held}");
     Ok(())
@@ -58,10 +58,10 @@ fn a_rehearsal_has_the_commands_code(f: &Fixture) -> Verdict {
     Ok(())
 }
 
-const ZONE: &str = r#"{"a.test": {"A": ["203.0.113.80"]}}"#;
+const ZONE: &str = r#"{"a.test": ["203.0.113.5"]}"#;
 
 fn names_that_would_be_denied_are_told(f: &Fixture) -> Verdict {
-    let fetch = "curl -s -m 5 -o /dev/null http://a.test:8080/ && echo fetched; true";
+    let fetch = "curl -s -m 5 -o /dev/null http://a.test/ && echo fetched; true";
     let told = f.world_inside(ZONE, &["--would-deny"], fetch)?;
     let is_told = |line: &str| line.contains("would be blocked") && line.contains("a.test");
     assert!(told.outcome.text().contains("fetched"), "\n{}", told.outcome);
