@@ -18,8 +18,8 @@ use learner::Learner;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{
-    Access, Effect, FileRule, FileRules, NetList, Observation, Origin, PathList, PathState, Policy, Request,
-    RuleSource, credential_stores, is_project_secret, quote, split_list,
+    Access, Effect, FileRule, FileRules, NetList, NetworkMode, Observation, Origin, PathList, PathState,
+    Policy, Request, RuleSource, credential_stores, is_project_secret, quote, split_list,
 };
 
 pub use file::is_learned;
@@ -66,6 +66,10 @@ pub fn learn(request: &Request, all_hosts: bool) -> Result<(Lesson, Report), Err
     let mut policy = Policy::resolve(&open, &host.surroundings())?;
     policy.files =
         FileRules::new(policy.files.iter().cloned().chain(linked.into_iter().map(cut_out)).collect());
+    // Without a network nothing hears which names are asked for.
+    if policy.network.mode == NetworkMode::None {
+        policy.network.mode = NetworkMode::Captured;
+    }
     let held = policy.files.clone();
     let (report, events) = Session::planned(host, policy, &open)?.run_collecting()?;
     let mut learner = Learner::new(&asked, &held)?;
