@@ -355,6 +355,21 @@ pub(crate) fn join_namespaces_of(process: BorrowedFd<'_>, namespaces: c_int) -> 
     check(unsafe { libc::syscall(libc::SYS_setns, process.as_raw_fd(), namespaces) }).map(drop)
 }
 
+/// `getrusage(2)` of the children that were waited for: seconds in user mode and in the kernel, and the most bytes that one of
+/// them had resident.
+pub(crate) fn usage_of_children() -> (f64, f64, u64) {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` lives through the call, which fills it; it fails for a bad pointer only.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a run are small")]
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let kibibytes = u64::try_from(usage.ru_maxrss).unwrap_or_default();
+    (seconds(usage.ru_utime), seconds(usage.ru_stime), kibibytes * 1024)
+}
+
 /// waitpid(2) for any child, without waiting: its number and wait status, or `None` if none has ended.
 pub(crate) fn reap() -> Result<Option<(i32, i32)>> {
     wait_for(-1, libc::WNOHANG).map(|(pid, status)| (pid > 0).then_some((pid, status)))
