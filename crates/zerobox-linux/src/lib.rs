@@ -14,6 +14,7 @@ mod facts;
 mod fence;
 mod handoff;
 mod init;
+mod later;
 mod mediator;
 mod memory;
 mod message;
@@ -34,6 +35,7 @@ pub use cgroup::{Delegated, Setting};
 pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
+pub use later::Later;
 pub use message::{Observed, Subject};
 pub use plan::{
     Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,

@@ -1,7 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
-use crate::events::{Blocked, Failed, SecretUse};
+use crate::events::{Blocked, Counted, Failed, SecretUse};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
@@ -24,6 +24,11 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// Which secrets were sent where, and how often.
     pub secrets: Vec<SecretUse>,
+    /// Whether nothing was held, and `blocked` is what would have been (`--would-deny`).
+    pub rehearsed: bool,
+    /// All events, if they were collected.
+    #[serde(skip)]
+    pub(crate) events: Vec<Counted>,
     /// How many further denials there were, of other things than those in `blocked`.
     pub otherwise_blocked: u64,
     /// Whether the stream of events is not complete.
@@ -126,12 +131,16 @@ impl Report {
             let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
             lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
+        if self.rehearsed {
+            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
+        }
+        let verb = if self.rehearsed { "would be blocked" } else { "blocked" };
         // What comes last is likely to be what the command ended for.
         let (looks, others): (Vec<_>, Vec<_>) = self.blocked.iter().partition(|blocked| blocked.look);
         let shown = looks.iter().rev().take(LISTED_LOOKS);
-        others.iter().chain(shown).for_each(|blocked| lines.extend(blocked.lines()));
+        others.iter().chain(shown).for_each(|blocked| lines.extend(blocked.lines(verb)));
         if looks.len() > LISTED_LOOKS {
-            lines.push(format!("blocked: reads of {} other files", looks.len() - LISTED_LOOKS));
+            lines.push(format!("{verb}: reads of {} other files", looks.len() - LISTED_LOOKS));
             lines.push("hint: `--verbose` tells of each when it happens".to_owned());
         }
         for Failed { what, count } in &self.failed {
@@ -157,10 +166,10 @@ impl Report {
 }
 
 impl Blocked {
-    fn lines(&self) -> impl Iterator<Item = String> {
+    fn lines(&self, verb: &str) -> impl Iterator<Item = String> {
         let Self { what, reason, count, program, .. } = self;
         let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
-        let line = format!("blocked: {what}{by}: {reason}{}", times(*count));
+        let line = format!("{verb}: {what}{by}: {reason}{}", times(*count));
         [line].into_iter().chain(self.hint.iter().map(|hint| format!("hint: {hint}")))
     }
 }

@@ -3,7 +3,7 @@
 use crate::changes::{self, Start};
 use crate::denials::Denials;
 use crate::error::Error;
-use crate::events::{EventSink, Events, Live, Record};
+use crate::events::{Counted, EventSink, Events, Live, Record};
 use crate::host::Host;
 use crate::network::Outside;
 use crate::profiles::{self, Layered};
@@ -31,6 +31,10 @@ pub struct Session {
     pub plan: Option<Plan>,
     record: Option<Record>,
     live: Option<Live>,
+    /// Decides in the place of `policy` about what is observed, but holds nothing.
+    judge: Option<Policy>,
+    /// Whether all events are kept for the caller.
+    collects: bool,
     given: Given,
 }
 
@@ -56,6 +60,11 @@ impl Session {
         let Layered { request, notes } = profiles::layer(request, &host)?;
         let mut policy = Policy::resolve(&request, &host.surroundings())?;
         policy.notes.extend(notes);
+        Self::planned(host, policy, &request)
+    }
+
+    /// What `policy`, which `request` was resolved to, needs on this machine.
+    pub(crate) fn planned(host: Host, policy: Policy, request: &Request) -> Result<Self, Error> {
         let facts = match policy.confinement {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
@@ -66,7 +75,7 @@ impl Session {
         };
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self { host, policy, facts, plan, record: None, live: None, given })
+        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given })
     }
 
     /// What the policy was resolved against.
@@ -88,6 +97,27 @@ impl Session {
     #[must_use]
     pub fn telling(self, live: Live) -> Self {
         Self { live: Some(live), ..self }
+    }
+
+    /// Writes its events to `record`.
+    pub(crate) fn recording(self, record: Option<Record>) -> Self {
+        Self { record, ..self }
+    }
+
+    /// Lets `judge` decide about what is observed. What is held by the session's own policy stays held.
+    pub(crate) fn judged(self, judge: Policy) -> Self {
+        Self { judge: Some(judge), ..self }
+    }
+
+    /// Runs the command, and gives every event with how often it came.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub(crate) fn run_collecting(self) -> Result<(Report, Vec<Counted>), Error> {
+        let session = Self { collects: true, ..self };
+        let (mut report, (), _) = session.execute(program::find, |_, _| ())?;
+        let events = std::mem::take(&mut report.events);
+        Ok((report, events))
     }
 
     /// Runs the command and waits for its end.
@@ -140,7 +170,8 @@ impl Session {
         let program = find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
-        let events = Arc::new(Events::new());
+        let events =
+            Arc::new(Events::new(self.judge.as_ref().map(|judge| judge.network.clone()), self.collects));
         let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
@@ -166,10 +197,10 @@ impl Session {
             timed_out: false,
             outside,
             events: Arc::clone(&events),
-            denials: Denials::new(),
+            denials: Denials::new(self.judge.is_some()),
         };
         let outcome = run
-            .watch(&self.policy, &mut running, &signals)
+            .watch(self.judge.as_ref().unwrap_or(&self.policy), &mut running, &signals)
             .map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
         if running.captures_some_ports() {
@@ -201,6 +232,8 @@ impl Session {
             blocked: summary.blocked,
             failed: summary.failed,
             secrets: summary.secrets,
+            rehearsed: self.judge.is_some(),
+            events: summary.events,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,

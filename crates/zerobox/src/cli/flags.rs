@@ -40,6 +40,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "WHAT", require_equals = true, help_heading = MODE)]
     report: Option<Reporting>,
 
+    /// Hold nothing, and say what would have been denied
+    ///
+    /// It protects from nothing. Set-id programs, sockets of this machine and a few system calls are refused even so.
+    #[arg(long, help_heading = MODE, conflicts_with_all = ["dry_run", "strict_sandbox"])]
+    pub(crate) would_deny: bool,
+
     /// Tell of each denial when it happens, and not only at the end
     #[arg(long, help_heading = MODE, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
