@@ -18,6 +18,7 @@ pub enum Observation {
 
 /// What is done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FileUse {
     /// It is read, listed or looked at.
