@@ -8,12 +8,12 @@ use serde::Serialize;
 pub enum Observation {
     /// Nothing but what the proxy decides about.
     #[default]
-    Nothing,
+    Off,
     /// What is likely to be refused: opening files by their path, changes of files, programs, and system calls that the
     /// filter refuses.
     Denials,
     /// Every use of a path, also what is allowed.
-    Everything,
+    All,
 }
 
 /// What is done with a file.
