@@ -48,7 +48,7 @@ mod tests;
 pub use ca::Authority;
 pub use dns::Dns;
 pub use names::{GATEWAY, Lease, Names};
-pub use resolver::{ResolveError, Resolver, is_own};
+pub use resolver::{GETENT, ResolveError, Resolver, is_own};
 pub use serve::{Proxy, Setup, Sockets};
 pub use trust_store::trust_store;
 pub use udp::Udp;

@@ -24,6 +24,7 @@ mod host;
 mod network;
 pub mod profiles;
 mod program;
+mod programs;
 mod report;
 mod secrets;
 pub mod selftest;
