@@ -38,8 +38,10 @@ mod site;
 mod tls;
 mod trust_store;
 mod udp;
+mod upgrade;
 mod upstream;
 mod vault;
+mod websocket;
 mod wire;
 
 #[cfg(test)]
