@@ -3,8 +3,8 @@
 //! [`Plan::compile`] turns a policy into plain data, [`Prepared::new`] into what the kernel wants, and [`spawn`] into a
 //! running command.
 #![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
 
-pub mod attempts;
 mod capture;
 mod cgroup;
 mod command;
@@ -14,6 +14,7 @@ mod facts;
 mod fence;
 mod handoff;
 mod init;
+mod later;
 mod mediator;
 mod memory;
 mod message;
@@ -34,6 +35,7 @@ pub use cgroup::{Delegated, Setting};
 pub use datagram::{Datagram, prepare_datagrams, receive_datagram, send_datagram};
 pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
+pub use later::Later;
 pub use message::{Observed, Subject};
 pub use plan::{
     Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
@@ -43,5 +45,6 @@ pub use prepare::{Prepared, duplicate, fill_streams};
 pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
-pub use spawn::{Connections, Ending, Happening, Running, spawn};
+pub use spawn::{Connections, Ending, Happening, Running, Usage, spawn};
+pub use sys::attempts;
 pub use sys::{SecretMemory, forbid_inspection, overwrite_argument, overwrite_variable, remember_arguments};

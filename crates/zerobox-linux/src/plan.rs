@@ -2,6 +2,7 @@
 
 mod contents;
 mod fence;
+mod layers;
 mod limits;
 mod mounts;
 mod network;
@@ -84,6 +85,7 @@ impl Plan {
             observation: policy.observation,
         };
         let mounts = view.mounts(policy, facts, &network);
+        let mounts = if policy.throw_away { layers::over_writable(mounts) } else { mounts };
         let plan = Self {
             landlock: fence::rules(policy, &view, &mounts, &network, landlock_abi),
             mounts,

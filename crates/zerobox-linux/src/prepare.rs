@@ -83,14 +83,33 @@ pub(crate) struct MountStep {
 pub(crate) enum StepKind {
     Directory,
     File,
-    Link { target: CString },
-    Text { text: Contents, own: Option<CString> },
-    Bind { source: CString, attributes: u64 },
-    Cover { directory: bool },
-    Scratch { mode: u32, own: Option<CString> },
+    Link {
+        target: CString,
+    },
+    Text {
+        text: Contents,
+        own: Option<CString>,
+    },
+    Bind {
+        source: CString,
+        attributes: u64,
+    },
+    Cover {
+        directory: bool,
+    },
+    Scratch {
+        mode: u32,
+        own: Option<CString>,
+    },
     Processes,
     Terminals,
     Freeze,
+    /// `lower` as the kernel finds it while the new root is on `/proc`; the others are names where the layers are.
+    Layer {
+        lower: CString,
+        upper: CString,
+        work: CString,
+    },
 }
 
 /// What to execute.
@@ -261,6 +280,11 @@ fn step(index: usize, mount: &Mount) -> Result<MountStep, SpawnError> {
         Mount::Processes { .. } => StepKind::Processes,
         Mount::Terminals { .. } => StepKind::Terminals,
         Mount::Freeze { .. } => StepKind::Freeze,
+        Mount::Layer { path } => StepKind::Layer {
+            lower: text(crate::root::lower_of(path))?,
+            upper: text(format!("upper-{index}"))?,
+            work: text(format!("work-{index}"))?,
+        },
     };
     Ok(MountStep { target: relative(mount.path())?, kind })
 }
@@ -279,6 +303,7 @@ fn describe_mount(mount: &Mount) -> String {
         Mount::Scratch { .. } => format!("make the scratch directory `{path}`"),
         Mount::Processes { .. } | Mount::Terminals { .. } => format!("mount `{path}` in the sandbox"),
         Mount::Freeze { .. } => format!("make `{path}` read-only in the sandbox"),
+        Mount::Layer { .. } => format!("put a layer over `{path}` in the sandbox (overlayfs)"),
     }
 }
 

@@ -10,8 +10,10 @@ use crate::prepare::{MountStep, Prepared, StepKind};
 use crate::sys::{self, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// Builds the view and makes it the root of everything in this mount namespace.
 pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
@@ -23,9 +25,13 @@ pub(crate) fn enter(prepared: &Prepared) -> std::result::Result<(), Failure> {
         targets: Near::new(ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS),
         cover_directory: None,
         cover_file: None,
+        layers: None,
     };
     for (index, step) in prepared.mounts.iter().enumerate() {
         builder.step(step).map_err(Failure::at_item(Stage::Mount, index))?;
+    }
+    if builder.layers.is_some() {
+        builder.cover(LAYERS, true).map_err(Failure::at(Stage::Root))?;
     }
     builder.unname_covers().map_err(Failure::at(Stage::Root))?;
     pivot(&root).map_err(Failure::at(Stage::Pivot))
@@ -72,6 +78,8 @@ struct Builder<'a> {
     /// The first cover of each kind, which the others are copies of.
     cover_directory: Option<OwnedFd>,
     cover_file: Option<OwnedFd>,
+    /// Where the layers are, which nobody inside sees.
+    layers: Option<OwnedFd>,
 }
 
 impl<'a> Builder<'a> {
@@ -120,7 +128,33 @@ impl<'a> Builder<'a> {
                 sys::mount_setattr(tree.as_fd(), READ_ONLY, true)?;
                 self.attach(&tree, target)
             }
+            StepKind::Layer { lower, upper, work } => self.layer(target, lower, upper, work),
         }
+    }
+
+    /// An overlay over the tree at `target`, which is also what it shows below its layer.
+    fn layer(&mut self, target: &'a CStr, lower: &CStr, upper: &CStr, work: &CStr) -> Result<()> {
+        if self.layers.is_none() {
+            rustix::fs::mkdirat(self.root, LAYERS, Mode::RWXU)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            self.layers = Some(rustix::fs::openat(self.root, LAYERS, flags, Mode::empty())?);
+        }
+        let layers = self.layers.as_ref().map_or(self.root, AsFd::as_fd);
+        // The layer's own directory is what the command sees as the root of the tree.
+        let (directory, name) = self.targets.find(self.root, target)?;
+        let mode = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
+        for (name, mode) in [(upper, Mode::from_raw_mode(mode)), (work, Mode::RWXU)] {
+            rustix::fs::mkdirat(layers, name, mode)?;
+        }
+        let inside = |name: &CStr| [c"/proc/".to_bytes(), LAYERS.to_bytes(), b"/", name.to_bytes()].concat();
+        let context = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), c"lowerdir", lower)?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), c"upperdir", inside(upper))?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), c"workdir", inside(work))?;
+        // What an overlay notes about its files; trusted attributes are not for a user namespace (overlayfs.rst).
+        rustix::mount::fsconfig_set_flag(context.as_fd(), c"userxattr")?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        self.attach(&mount(&context, attributes)?, target)
     }
 
     /// A file of our own: at `target`, or on top of the host's that is there.
@@ -233,6 +267,20 @@ pub(crate) fn inert() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC
 }
 
+/// The path of the tree at `path` for an overlay, in whose list of lower directories a colon separates.
+pub(crate) fn lower_of(path: &Path) -> OsString {
+    let mut lower = b"/proc".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b'\\') {
+            lower.push(b'\\');
+        }
+        lower.push(*byte);
+    }
+    OsString::from_vec(lower)
+}
+
+/// In the root, with the upper layers of overlays.
+const LAYERS: &CStr = c".layers";
 const READ_ONLY: u64 =
     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 /// An inode costs kernel memory that the size does not count.

@@ -84,6 +84,25 @@ pub enum Happening {
     TimeOut,
 }
 
+/// What a run took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// Processor seconds in user mode.
+    pub user: f64,
+    /// Processor seconds in the kernel.
+    pub system: f64,
+    /// The most bytes that one process had resident.
+    pub max_rss: u64,
+}
+
+impl Usage {
+    /// That of all children that were waited for, and theirs, getrusage(2).
+    pub fn of_children() -> Self {
+        let (user, system, max_rss) = sys::usage_of_children();
+        Self { user, system, max_rss }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

@@ -3,7 +3,7 @@
 //! The list is not what protects them: nothing in a home directory is readable by default.
 
 use crate::tree::is_within;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is kept at `path`, in it or around it, if that is credentials. `home` is the user's home directory.
 pub fn credentials_in(path: &Path, home: Option<&Path>) -> Option<&'static str> {
@@ -14,6 +14,12 @@ pub fn credentials_in(path: &Path, home: Option<&Path>) -> Option<&'static str> 
         let name = path.file_name()?.to_str()?;
         (name == ".env" || name.starts_with(".env.")).then_some("secrets of a project")
     })
+}
+
+/// Every place of that kind, whether it is there or not.
+pub fn credential_stores(home: Option<&Path>) -> Vec<PathBuf> {
+    let of_home = HOME.iter().filter_map(|(name, _)| Some(home?.join(name)));
+    of_home.chain(SYSTEM.iter().map(|(store, _)| PathBuf::from(store))).collect()
 }
 
 /// Whether a variable is likely to hold a secret, by its name.

@@ -6,11 +6,52 @@ use crate::observation::FileUse;
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 /// Something that happened at the edge of the sandbox. Names are as they were asked for, so they may hold anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// The command is about to run.
+    Start {
+        /// The version of this vocabulary: a reader skips events and fields that it does not know.
+        version: u32,
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// SHA-256 of the policy as `--dry-run=json` prints it, in hexadecimal.
+        policy: String,
+        /// What this machine cannot hold as well as the policy asks, as `layer: what it lacks`.
+        weaker: Vec<String>,
+    },
+    /// A file that programs outside obey was written.
+    Changed {
+        /// Its path.
+        path: String,
+        /// Who obeys it.
+        obeyed_by: String,
+    },
+    /// A limit ended the command.
+    Limit {
+        /// Which: `timeout` or `memory`.
+        limit: String,
+    },
+    /// The command has ended, and everything that it started with it.
+    Exit {
+        /// The exit code of zerobox.
+        code: i32,
+        /// The signal that ended the command, if one did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        /// Seconds since the start.
+        seconds: f64,
+        /// Processor seconds of all processes in the sandbox, in user mode and in the kernel. Without those that were never
+        /// waited for, getrusage(2).
+        user: f64,
+        /// The same in the kernel.
+        system: f64,
+        /// The most memory that one process had resident, in bytes.
+        max_rss: u64,
+    },
     /// A name was asked for.
     Dns {
         /// The name.
@@ -180,8 +221,24 @@ impl Event {
             | Self::File { decision, .. }
             | Self::Socket { decision, .. }
             | Self::Call { decision, .. } => Some(decision),
-            Self::Failed { .. } | Self::Published { .. } => None,
+            Self::Start { .. }
+            | Self::Changed { .. }
+            | Self::Limit { .. }
+            | Self::Exit { .. }
+            | Self::Failed { .. }
+            | Self::Published { .. } => None,
         }
+    }
+
+    /// Whether it is a look at a file, of which a program takes many that it does not need.
+    pub fn is_look(&self) -> bool {
+        matches!(self, Self::File { file_use: FileUse::Read, .. })
+    }
+
+    /// Whether it is a question about the machine below `/sys`, as memory allocators and runtimes ask them at every start. They
+    /// take a refusal for an answer.
+    pub fn is_about_machine(&self) -> bool {
+        matches!(self, Self::File { file_use: FileUse::Read, path, .. } if Path::new(path).starts_with("/sys"))
     }
 
     /// The program that did it, where that is known.
@@ -199,6 +256,12 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Start { command, .. } => write!(f, "start of `{}`", command.join(" ")),
+            Self::Changed { path, obeyed_by } => {
+                write!(f, "`{path}` was written, which {obeyed_by} outside will obey")
+            }
+            Self::Limit { limit } => write!(f, "ended by `--{limit}`"),
+            Self::Exit { code, .. } => write!(f, "end with code {code}"),
             Self::Dns { name, .. } => write!(f, "look-up of `{name}`"),
             Self::Connect { host, port, transport: Transport::Tcp, .. } => {
                 write!(f, "connection to `{}`", authority(host, *port))

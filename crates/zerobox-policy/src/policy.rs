@@ -61,6 +61,8 @@ pub struct Policy {
     pub strict: bool,
     /// What the report looks at.
     pub observation: Observation,
+    /// Whether what is written to granted directories goes to a layer of the run's own, which is gone afterwards.
+    pub throw_away: bool,
     /// Descriptors above 2 that the command keeps.
     pub keep_fds: Vec<i32>,
     /// What the caller should know about how the request was understood.
@@ -136,6 +138,7 @@ impl Policy {
             command: request.command.clone(),
             strict: request.strict,
             observation: request.observation,
+            throw_away: request.throw_away,
             keep_fds: request.keep_fds.clone(),
             home: resolver.home.clone(),
             cwd,

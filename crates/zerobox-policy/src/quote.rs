@@ -1,7 +1,7 @@
 //! Text that somebody may paste into a shell. Names of files come from anybody.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// `text` as one word that a shell reads back as it was, without a character that a terminal would obey.
 pub fn word(text: impl AsRef<OsStr>) -> String {
@@ -15,16 +15,14 @@ pub fn word(text: impl AsRef<OsStr>) -> String {
 
 /// `flag` with a list of paths as its value: a comma in a path is written `,,`.
 pub fn flag<P: AsRef<OsStr>>(flag: &str, paths: impl IntoIterator<Item = P>) -> String {
-    let mut list = Vec::new();
-    for path in paths {
-        if !list.is_empty() {
-            list.push(b',');
-        }
-        for byte in path.as_ref().as_bytes() {
-            list.extend(std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 }));
-        }
-    }
-    format!("{flag}={}", quoted(&list))
+    let items: Vec<_> = paths.into_iter().map(comma).map(OsString::into_vec).collect();
+    format!("{flag}={}", quoted(&items.join(&b',')))
+}
+
+/// `path` as an item of a list: a comma in it is written `,,`.
+pub fn comma(path: impl AsRef<OsStr>) -> OsString {
+    let doubled = |byte: &u8| std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 });
+    OsString::from_vec(path.as_ref().as_bytes().iter().flat_map(doubled).collect())
 }
 
 /// Whether a terminal shows `character` as it is, neither obeying it nor changing the order of what is around it.
@@ -62,7 +60,6 @@ mod tests {
     use super::*;
     use crate::path_spec::split_list;
     use proptest::prelude::*;
-    use std::ffi::OsString;
     use std::process::Command;
 
     #[test]

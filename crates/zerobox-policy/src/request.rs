@@ -110,6 +110,8 @@ pub struct Request {
     pub strict: bool,
     /// What the report looks at.
     pub observation: Observation,
+    /// Let what is written to granted directories go to a layer of the run's own, which is gone afterwards.
+    pub throw_away: bool,
     /// Use the host's `/tmp` and `/var/tmp`; not if absent.
     pub share_tmp: Option<bool>,
     /// Total size of all scratch directories.

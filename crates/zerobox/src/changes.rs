@@ -23,6 +23,11 @@ impl Start {
         Self { stamp: rustix::time::clock_gettime(ClockId::RealtimeCoarse), instant: Instant::now() }
     }
 
+    /// How long ago it was.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.instant.elapsed()
+    }
+
     /// Whether the file at `path` has been written since.
     fn is_before(self, path: &Path) -> bool {
         std::fs::symlink_metadata(path).is_ok_and(|metadata| self.is_before_change(&metadata))

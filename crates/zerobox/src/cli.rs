@@ -5,6 +5,7 @@ mod doctor;
 mod dry_run;
 mod flags;
 mod help;
+mod learn;
 mod policy_flags;
 mod profile;
 mod selftest;
@@ -19,7 +20,7 @@ use flags::{DryRun, Flags};
 use std::io::{IsTerminal, Write};
 use text::say;
 use zerobox::{Error, Request, Session};
-use zerobox_policy::{PolicyError, quote};
+use zerobox_policy::{Event, PolicyError, quote};
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
@@ -32,6 +33,7 @@ pub(crate) fn main() -> i32 {
     match masked.words().get(1).and_then(|word| word.to_str()) {
         Some("doctor") => return doctor::main(&masked),
         Some("help") => return help::main(&masked),
+        Some("learn") => return learn::main(masked),
         Some("profile") => return profile::main(&masked),
         Some("selftest") => return selftest::main(masked),
         Some("trust") => return trust::main(&masked),
@@ -68,6 +70,21 @@ pub(crate) fn main() -> i32 {
     }
 }
 
+/// Tells of a denial while the command runs.
+fn tell(event: &Event) {
+    tell_of("blocked", event);
+}
+
+fn tell_rehearsed(event: &Event) {
+    tell_of("would be blocked", event);
+}
+
+fn tell_of(verb: &str, event: &Event) {
+    let Some(decision) = event.decision() else { return };
+    let by = event.program().map(|program| format!(" ({program})")).unwrap_or_default();
+    say(&format!("{verb}: {event}{by}: {}", decision.reason));
+}
+
 /// Says what went wrong, with `hint` or the error's own; the exit code.
 fn fail(error: &Error, hint: Option<String>) -> i32 {
     say(&error.to_string());
@@ -78,11 +95,15 @@ fn fail(error: &Error, hint: Option<String>) -> i32 {
 }
 
 fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
-    let (quiet, debug, dry_run) = (flags.quiet, flags.debug, flags.dry_run);
-    let events = flags.events.clone();
+    let (quiet, debug, verbose, dry_run) = (flags.quiet, flags.debug, flags.verbose, flags.dry_run);
+    let (events, would_deny) = (flags.events.clone(), flags.would_deny);
     let observation = flags.observation(std::io::stderr().is_terminal());
     let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
     let session = match events.filter(|_| dry_run.is_none()) {
+        sink if would_deny => {
+            say("NOTHING IS HELD in this run (`--would-deny`)");
+            Session::rehearsing(&request, sink.as_ref())?
+        }
         Some(sink) => Session::recorded(request, &sink)?,
         None => Session::new(&request)?,
     };
@@ -102,6 +123,8 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     if debug {
         dry_run::text(&session).lines().for_each(say);
     }
+    let tell = if would_deny { tell_rehearsed } else { tell };
+    let session = if verbose { session.telling(tell) } else { session };
     let report = session.run_at_last()?;
     if debug {
         report.secret_lines().iter().for_each(|line| say(line));

@@ -8,7 +8,8 @@ use rustix::fs::{Access as Mode, AtFlags, CWD};
 use std::path::Path;
 use zerobox_linux::{Observed, Subject};
 use zerobox_policy::{
-    Access, Decision, Effect, Event, FileUse, Files, Policy, Resolved, ScratchKind, and_above, quote,
+    Access, Decision, Effect, Event, FileUse, Files, Policy, Resolved, ScratchKind, and_above,
+    credentials_in, is_within, quote,
 };
 
 /// The judge of one run.
@@ -17,11 +18,13 @@ pub(crate) struct Denials {
     files: RealFiles,
     /// What each observation was, in the order in which they came.
     seen: Vec<Option<Event>>,
+    /// Whether what works may be denied by the policy, which another one is in force for.
+    rehearsed: bool,
 }
 
 impl Denials {
-    pub(crate) fn new() -> Self {
-        Self { files: RealFiles::new(), seen: Vec::new() }
+    pub(crate) fn new(rehearsed: bool) -> Self {
+        Self { files: RealFiles::new(), seen: Vec::new(), rehearsed }
     }
 
     /// The event that was observed; `None` if the policy has nothing to do with it.
@@ -29,10 +32,11 @@ impl Denials {
         let program = observed.program.to_string_lossy().into_owned();
         let event = match observed.subject {
             Subject::File { file_use, path } => {
-                let decision = match observed.errno {
-                    0 => allowed(policy, &self.files, &path, file_use),
-                    _ => self.denied(policy, &path, file_use),
-                };
+                let works = observed.errno == 0;
+                let denied =
+                    if works && !self.rehearsed { None } else { self.denied(policy, &path, file_use) };
+                let allowed = || allowed(policy, &self.files, &path, file_use).filter(|_| works);
+                let decision = denied.or_else(allowed);
                 let path = path.to_string_lossy().into_owned();
                 decision.map(|decision| Event::File { file_use, path, program, decision })
             }
@@ -75,6 +79,12 @@ impl Denials {
         if verdict.allowed || policy.is_scratch(path) && file_use == FileUse::Write {
             return None;
         }
+        // What leads to something that is shown is there inside, with nothing else in it.
+        let leads_on = |shown: &Path| is_within(shown, path);
+        let is_way = policy.scratch.iter().any(|scratch| leads_on(&scratch.path)) || leads_on(&policy.cwd);
+        if file_use == FileUse::Read && is_way {
+            return None;
+        }
         // The one to be opened: a file that is to be made needs its directory.
         let opened = match found.node {
             Some(_) => path,
@@ -101,7 +111,13 @@ impl Denials {
             allowed: false,
             reason,
             rule: verdict.rule.map(|rule| rule.origin.to_string()),
-            hint: may_be_lifted.then(|| quote::flag(flag, [opened])),
+            hint: may_be_lifted.then(|| {
+                let flag = quote::flag(flag, [opened]);
+                match credentials_in(opened, policy.home.as_deref()) {
+                    Some(kept) => format!("think twice: {kept} would be open with `{flag}`"),
+                    None => flag,
+                }
+            }),
         })
     }
 }

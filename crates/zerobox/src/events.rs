@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use zerobox_policy::{Decision, Event};
+use zerobox_policy::{Connect, Decision, Event, Host, NetVerdict, Network};
 
 /// Where the events of a run go, as JSON Lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Blocked {
     pub hint: Option<String>,
     /// The program that tried it first, where that is known.
     pub program: Option<String>,
+    /// Whether it was a look at a file, of which a program takes many that it does not need.
+    pub look: bool,
     /// How often it was tried.
     pub count: u64,
 }
@@ -138,8 +140,23 @@ fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
 #[derive(Debug)]
 pub(crate) struct Events(Mutex<Ledger>);
 
+/// Hears of each denial when it happens.
+pub type Live = fn(&Event);
+
+/// An event, and how often it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    pub(crate) event: Event,
+    pub(crate) count: u64,
+}
+
 #[derive(Debug)]
 struct Ledger {
+    /// Decides about connections that were made.
+    judge: Option<Network>,
+    /// All events, if they are collected.
+    events: Option<Vec<Counted>>,
+    live: Option<Live>,
     stream: Option<Stream>,
     blocked: Vec<Blocked>,
     failed: Vec<Failed>,
@@ -167,6 +184,7 @@ pub(crate) struct Summary {
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) secrets: Vec<SecretUse>,
+    pub(crate) events: Vec<Counted>,
     pub(crate) others: u64,
     pub(crate) lost: bool,
 }
@@ -180,8 +198,13 @@ struct Line<'a> {
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
+    /// `judge` decides in the place of the proxy's rules about connections that were made. All events are kept if this
+    /// `collects` them.
+    pub(crate) fn new(judge: Option<Network>, collects: bool) -> Self {
         Self(Mutex::new(Ledger {
+            judge,
+            events: collects.then(Vec::new),
+            live: None,
             stream: None,
             blocked: Vec::new(),
             failed: Vec::new(),
@@ -189,6 +212,13 @@ impl Events {
             index: HashMap::new(),
             others: 0,
         }))
+    }
+
+    /// Calls `live` for each denial from now on.
+    pub(crate) fn tell(&self, live: Live) {
+        if let Ok(mut ledger) = self.0.lock() {
+            ledger.live = Some(live);
+        }
     }
 
     /// Writes the events to `record` from now on. It starts a thread, so it is for the time after the start of the run.
@@ -205,8 +235,13 @@ impl Events {
     /// Takes one event.
     pub(crate) fn observe(&self, event: &Event) {
         let Ok(mut ledger) = self.0.lock() else { return };
+        let judged = ledger.judge.as_ref().and_then(|judge| judged(event, judge));
+        let event = judged.as_ref().unwrap_or(event);
         if let Some(stream) = &mut ledger.stream {
             stream.write(event);
+        }
+        if let Some(events) = ledger.events.as_mut().filter(|events| events.len() < MOST_COLLECTED) {
+            events.push(Counted { event: event.clone(), count: 1 });
         }
         if let Event::Failed { .. } = event {
             ledger.fail(event.to_string());
@@ -216,15 +251,22 @@ impl Events {
         {
             ledger.used(name, host, *port);
         }
-        if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
+        if let Some(decision) = denied(event) {
             ledger.count(event, decision, 1);
+            if let Some(tell) = &ledger.live {
+                tell(event);
+            }
         }
     }
 
     /// Takes `count` more of an event that was taken before; the stream has it once.
     pub(crate) fn repeat(&self, event: &Event, count: u32) {
         let Ok(mut ledger) = self.0.lock() else { return };
-        if let Some(decision) = event.decision().filter(|decision| !decision.allowed) {
+        let mut collected = ledger.events.iter_mut().flatten();
+        if let Some(counted) = collected.find(|counted| counted.event == *event) {
+            counted.count += u64::from(count);
+        }
+        if let Some(decision) = denied(event) {
             ledger.count(event, decision, count.into());
         }
     }
@@ -235,11 +277,30 @@ impl Events {
         Summary {
             lost: ledger.stream.take().is_some_and(Stream::finish),
             blocked: std::mem::take(&mut ledger.blocked),
+            events: ledger.events.take().unwrap_or_default(),
             failed: std::mem::take(&mut ledger.failed),
             secrets: std::mem::take(&mut ledger.secrets),
             others: ledger.others,
         }
     }
+}
+
+/// The event of a connection that was made, if `judge` would have denied it.
+fn judged(event: &Event, judge: &Network) -> Option<Event> {
+    let Event::Connect { host, port, transport, address, decision } = event else { return None };
+    let asked = Host::parse(host).ok().filter(|_| decision.allowed)?;
+    let NetVerdict::Denied(denial) =
+        judge.decide(&Connect { host: &asked, port: *port, transport: *transport })
+    else {
+        return None;
+    };
+    let (host, decision) = (host.clone(), Decision::from(&denial));
+    Some(Event::Connect { host, port: *port, transport: *transport, address: *address, decision })
+}
+
+/// The refusal that people are told of, if it is one.
+fn denied(event: &Event) -> Option<&Decision> {
+    event.decision().filter(|decision| !decision.allowed && !event.is_about_machine())
 }
 
 impl Stream {
@@ -307,6 +368,7 @@ impl Ledger {
                 rule: decision.rule.clone(),
                 hint: decision.hint.clone(),
                 program: event.program().map(str::to_owned),
+                look: event.is_look(),
                 count,
             });
         }
@@ -316,6 +378,7 @@ impl Ledger {
 /// As many different things are remembered; further ones are counted together.
 const MOST_BLOCKED: usize = 256;
 const MOST_FAILED: usize = 32;
+const MOST_COLLECTED: usize = 1 << 16;
 const MOST_USED: usize = 256;
 /// What needs not be said of a host.
 const HTTPS: u16 = 443;
@@ -332,7 +395,7 @@ mod tests {
 
     #[test]
     fn uses_of_secrets_are_counted_by_host() {
-        let events = Events::new();
+        let events = Events::new(None, false);
         let used = |host: &str, port, allowed| Event::Secret {
             name: "GH_TOKEN".to_owned(),
             host: host.to_owned(),

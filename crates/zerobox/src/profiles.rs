@@ -40,6 +40,16 @@ pub struct Project {
     pub store_fault: Option<String>,
 }
 
+/// `request` with what the profiles that it asks for say, and without asking for them.
+///
+/// # Errors
+/// What is wrong with a profile.
+pub(crate) fn flat(request: &Request, host: &Host) -> Result<Request, Error> {
+    let mut request = layer(request, host)?.request.into_owned();
+    (request.profiles, request.allow_net_from, request.project_profile) = (Vec::new(), Vec::new(), false);
+    Ok(request)
+}
+
 /// Adds the profiles that `request` asks for.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
-use crate::events::{Blocked, Failed, SecretUse};
+use crate::events::{Blocked, Counted, Failed, SecretUse};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
@@ -24,6 +24,11 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// Which secrets were sent where, and how often.
     pub secrets: Vec<SecretUse>,
+    /// Whether nothing was held, and `blocked` is what would have been (`--would-deny`).
+    pub rehearsed: bool,
+    /// All events, if they were collected.
+    #[serde(skip)]
+    pub(crate) events: Vec<Counted>,
     /// How many further denials there were, of other things than those in `blocked`.
     pub otherwise_blocked: u64,
     /// Whether the stream of events is not complete.
@@ -55,15 +60,22 @@ pub enum Outcome {
     Torn,
 }
 
-impl Report {
+impl Outcome {
     /// The exit code of zerobox: the command's own, 128+n after signal n, 124 after a time-out.
-    pub fn exit_code(&self) -> i32 {
-        match self.outcome {
-            Outcome::Exited(code) => code,
-            Outcome::Signalled(signal) => 128 + signal,
-            Outcome::TimedOut => 124,
-            Outcome::Torn => 125,
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => 128 + signal,
+            Self::TimedOut => 124,
+            Self::Torn => 125,
         }
+    }
+}
+
+impl Report {
+    /// The exit code of zerobox for [`Report::outcome`].
+    pub fn exit_code(&self) -> i32 {
+        self.outcome.exit_code()
     }
 
     /// What was done with secrets, a line each: nothing that a user must know, as it was asked for.
@@ -119,11 +131,17 @@ impl Report {
             let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
             lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
-        for blocked in &self.blocked {
-            let Blocked { what, reason, count, program, .. } = blocked;
-            let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
-            lines.push(format!("blocked: {what}{by}: {reason}{}", times(*count)));
-            lines.extend(blocked.hint.iter().map(|hint| format!("hint: {hint}")));
+        if self.rehearsed {
+            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
+        }
+        let verb = if self.rehearsed { "would be blocked" } else { "blocked" };
+        // What comes last is likely to be what the command ended for.
+        let (looks, others): (Vec<_>, Vec<_>) = self.blocked.iter().partition(|blocked| blocked.look);
+        let shown = looks.iter().rev().take(LISTED_LOOKS);
+        others.iter().chain(shown).for_each(|blocked| lines.extend(blocked.lines(verb)));
+        if looks.len() > LISTED_LOOKS {
+            lines.push(format!("{verb}: reads of {} other files", looks.len() - LISTED_LOOKS));
+            lines.push("hint: `--verbose` tells of each when it happens".to_owned());
         }
         for Failed { what, count } in &self.failed {
             lines.push(format!("failed outside: {what}{}", times(*count)));
@@ -147,9 +165,20 @@ impl Report {
     }
 }
 
+impl Blocked {
+    fn lines(&self, verb: &str) -> impl Iterator<Item = String> {
+        let Self { what, reason, count, program, .. } = self;
+        let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();
+        let line = format!("{verb}: {what}{by}: {reason}{}", times(*count));
+        [line].into_iter().chain(self.hint.iter().map(|hint| format!("hint: {hint}")))
+    }
+}
+
 fn times(count: u64) -> String {
     if count > 1 { format!(", {count} times") } else { String::new() }
 }
 
 const LISTED: usize = 5;
+/// Programs look at many files that they do not need.
+const LISTED_LOOKS: usize = 8;
 const SIGSYS: i32 = 31;

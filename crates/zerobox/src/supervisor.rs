@@ -3,7 +3,7 @@
 use crate::changes::{self, Start};
 use crate::denials::Denials;
 use crate::error::Error;
-use crate::events::{EventSink, Events, Record};
+use crate::events::{Counted, EventSink, Events, Live, Record};
 use crate::host::Host;
 use crate::network::Outside;
 use crate::profiles::{self, Layered};
@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerobox_linux::{
-    Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError,
+    Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError, Usage,
 };
-use zerobox_policy::{Confinement, Policy, Request, Resolved, Surroundings};
+use zerobox_policy::{Confinement, Event, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
 
 /// A request that has been understood and planned, and not run yet.
@@ -30,6 +30,11 @@ pub struct Session {
     /// What will be done; `None` without a sandbox.
     pub plan: Option<Plan>,
     record: Option<Record>,
+    live: Option<Live>,
+    /// Decides in the place of `policy` about what is observed, but holds nothing.
+    judge: Option<Policy>,
+    /// Whether all events are kept for the caller.
+    collects: bool,
     given: Given,
 }
 
@@ -55,6 +60,11 @@ impl Session {
         let Layered { request, notes } = profiles::layer(request, &host)?;
         let mut policy = Policy::resolve(&request, &host.surroundings())?;
         policy.notes.extend(notes);
+        Self::planned(host, policy, &request)
+    }
+
+    /// What `policy`, which `request` was resolved to, needs on this machine.
+    pub(crate) fn planned(host: Host, policy: Policy, request: &Request) -> Result<Self, Error> {
         let facts = match policy.confinement {
             Confinement::Sandbox => {
                 let limits = &policy.limits;
@@ -65,7 +75,7 @@ impl Session {
         };
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self { host, policy, facts, plan, record: None, given })
+        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given })
     }
 
     /// What the policy was resolved against.
@@ -81,6 +91,33 @@ impl Session {
         let record = sink.open()?;
         request.records.extend(record.path.clone().map(PathBuf::into_os_string));
         Ok(Self { record: Some(record), ..Self::new(&request)? })
+    }
+
+    /// Calls `live` for each thing that is denied, as soon as it is known: from any thread, and while others wait.
+    #[must_use]
+    pub fn telling(self, live: Live) -> Self {
+        Self { live: Some(live), ..self }
+    }
+
+    /// Writes its events to `record`.
+    pub(crate) fn recording(self, record: Option<Record>) -> Self {
+        Self { record, ..self }
+    }
+
+    /// Lets `judge` decide about what is observed. What is held by the session's own policy stays held.
+    pub(crate) fn judged(self, judge: Policy) -> Self {
+        Self { judge: Some(judge), ..self }
+    }
+
+    /// Runs the command, and gives every event with how often it came.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub(crate) fn run_collecting(self) -> Result<(Report, Vec<Counted>), Error> {
+        let session = Self { collects: true, ..self };
+        let (mut report, (), _) = session.execute(program::find, |_, _| ())?;
+        let events = std::mem::take(&mut report.events);
+        Ok((report, events))
     }
 
     /// Runs the command and waits for its end.
@@ -133,7 +170,8 @@ impl Session {
         let program = find(&self.policy, &self.host.surroundings())?;
         let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
         let prepared = Prepared::new(&self.policy, self.plan, &program)?;
-        let events = Arc::new(Events::new());
+        let events =
+            Arc::new(Events::new(self.judge.as_ref().map(|judge| judge.network.clone()), self.collects));
         let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
         let published = outside.publish()?;
         let signals = Signals::take()?;
@@ -141,6 +179,10 @@ impl Session {
         let mut running = zerobox_linux::spawn(prepared, &signals)?;
         if let Some(record) = self.record {
             events.write_to(record).map_err(SpawnError::Proxy)?;
+            events.observe(&beginning(&self.policy, &degradations));
+        }
+        if let Some(live) = self.live {
+            events.tell(live);
         }
         let started = started(&secrets, &self.policy);
         running.publish(outside.tell(published));
@@ -155,10 +197,10 @@ impl Session {
             timed_out: false,
             outside,
             events: Arc::clone(&events),
-            denials: Denials::new(),
+            denials: Denials::new(self.judge.is_some()),
         };
         let outcome = run
-            .watch(&self.policy, &mut running, &signals)
+            .watch(self.judge.as_ref().unwrap_or(&self.policy), &mut running, &signals)
             .map_err(|error| explain(error, &program, &self.host))?;
         let out_of_memory = run.out_of_memory || running.memory_kills() > 0;
         if running.captures_some_ports() {
@@ -172,6 +214,15 @@ impl Session {
         let created = changes::find(&self.policy, start);
         let prepared = running.finish();
         run.outside.stop();
+        for watched in &created {
+            let (path, obeyed_by) = (watched.path.to_string_lossy().into(), watched.obeyed_by.to_string());
+            events.observe(&Event::Changed { path, obeyed_by });
+        }
+        let limits = [("timeout", outcome == Outcome::TimedOut), ("memory", out_of_memory)];
+        for (limit, _) in limits.iter().filter(|(_, is_hit)| *is_hit) {
+            events.observe(&Event::Limit { limit: (*limit).to_owned() });
+        }
+        events.observe(&end(outcome, start));
         let summary = events.summary();
         let report = Report {
             outcome,
@@ -181,6 +232,8 @@ impl Session {
             blocked: summary.blocked,
             failed: summary.failed,
             secrets: summary.secrets,
+            rehearsed: self.judge.is_some(),
+            events: summary.events,
             otherwise_blocked: summary.others,
             events_lost: summary.lost,
             degradations,
@@ -284,6 +337,34 @@ impl Run {
     }
 }
 
+/// The first event of a run.
+fn beginning(policy: &Policy, degradations: &[Degradation]) -> Event {
+    // A policy has string keys only, which is all that can fail.
+    let text = serde_json::to_vec(policy).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &text);
+    let weaker = degradations.iter().map(|weaker| format!("{}: {}", weaker.layer, weaker.lacks));
+    Event::Start {
+        version: EVENTS_VERSION,
+        command: policy.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        policy: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        weaker: weaker.collect(),
+    }
+}
+
+/// The last one.
+fn end(outcome: Outcome, start: Start) -> Event {
+    let Usage { user, system, max_rss } = Usage::of_children();
+    let signal = if let Outcome::Signalled(signal) = outcome { Some(signal) } else { None };
+    Event::Exit {
+        code: outcome.exit_code(),
+        signal,
+        seconds: start.elapsed().as_secs_f64(),
+        user,
+        system,
+        max_rss,
+    }
+}
+
 /// A program that is there and cannot be found is one whose interpreter is not there.
 fn explain(error: SpawnError, program: &std::path::Path, host: &Host) -> Error {
     let exists = Resolved::find(program, host.surroundings().files).is_ok_and(|found| found.node.is_some());
@@ -296,6 +377,8 @@ fn explain(error: SpawnError, program: &std::path::Path, host: &Host) -> Error {
     }
 }
 
+/// Of the vocabulary of events. It grows; what is there does not change its meaning.
+const EVENTS_VERSION: u32 = 1;
 /// How long a command has to end itself after a time-out.
 const GRACE: Duration = Duration::from_secs(2);
 const SIGKILL: i32 = 9;

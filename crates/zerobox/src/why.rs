@@ -79,9 +79,7 @@ impl Why {
     /// What is wrong with the request, or cannot be held on this machine.
     pub fn new(request: Request) -> Result<Self, Error> {
         let host = Host::look()?;
-        let mut request = profiles::layer(&request, &host)?.request.into_owned();
-        // What they say is in the request now.
-        (request.profiles, request.allow_net_from, request.project_profile) = (Vec::new(), Vec::new(), false);
+        let request = profiles::flat(&request, &host)?;
         let session = Session::of(host, &request)?;
         Ok(Self { request, session })
     }

@@ -37,6 +37,8 @@ pub enum Mount {
     Terminals { path: PathBuf },
     /// Make a tree that is already mounted read-only.
     Freeze { path: PathBuf },
+    /// Let what is written to a tree that is already shown go to a layer of our own.
+    Layer { path: PathBuf },
 }
 
 impl Mount {
@@ -54,7 +56,8 @@ impl Mount {
             | Self::Scratch { path, .. }
             | Self::Processes { path }
             | Self::Terminals { path }
-            | Self::Freeze { path } => path,
+            | Self::Freeze { path }
+            | Self::Layer { path } => path,
         }
     }
 }

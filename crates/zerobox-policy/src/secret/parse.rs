@@ -40,6 +40,11 @@ impl SecretText {
         })
     }
 
+    /// Whether it is read from standard input, which cannot be read twice.
+    pub fn is_of_stdin(&self) -> bool {
+        self.parts().1 == Some(STDIN)
+    }
+
     /// The name and the source, if that is not the value itself.
     pub(crate) fn shown(&self) -> String {
         let (name, source) = self.parts();

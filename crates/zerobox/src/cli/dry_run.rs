@@ -182,6 +182,7 @@ fn write_mount(out: &mut Page, mount: &Mount) -> fmt::Result {
         Mount::Node { source, .. } if source == mount.path() => writeln!(out, "  device       {path}"),
         Mount::Node { source, .. } => writeln!(out, "  device       {path}  (is {})", source.display()),
         Mount::Pin { .. } => writeln!(out, "  pinned       {path}"),
+        Mount::Layer { .. } => writeln!(out, "  layer        {path}  (what is written is thrown away)"),
         Mount::Cover { origin, .. } => writeln!(out, "  hidden       {path}  ({origin})"),
         Mount::Scratch { kind, .. } => {
             writeln!(out, "  scratch      {path}  ({})", format!("{kind:?}").to_lowercase())

@@ -40,6 +40,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "WHAT", require_equals = true, help_heading = MODE)]
     report: Option<Reporting>,
 
+    /// Hold nothing, and say what would have been denied
+    ///
+    /// It protects from nothing. Set-id programs, sockets of this machine and a few system calls are refused even so.
+    #[arg(long, help_heading = MODE, conflicts_with_all = ["dry_run", "strict_sandbox"])]
+    pub(crate) would_deny: bool,
+
+    /// Tell of each denial when it happens, and not only at the end
+    #[arg(long, help_heading = MODE, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
     /// Print nothing at the end of a run
     #[arg(short, long, help_heading = MODE)]
     pub(crate) quiet: bool,
@@ -80,7 +90,9 @@ impl Flags {
             Some(Reporting::Off) => Observation::Nothing,
             Some(Reporting::Denials) => Observation::Denials,
             Some(Reporting::All) => Observation::Everything,
-            None if on_terminal && !self.quiet || self.events.is_some() => Observation::Denials,
+            None if on_terminal && !self.quiet || self.verbose || self.events.is_some() => {
+                Observation::Denials
+            }
             None => Observation::Nothing,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::flags::{Flags, Shell};
-use super::{doctor, misread, print, profile, selftest, trust, why};
+use super::{doctor, learn, misread, print, profile, selftest, trust, why};
 use clap::{CommandFactory, Parser, ValueEnum};
 
 /// Read about one thing, or about everything.
@@ -91,6 +91,7 @@ fn table() -> clap::Command {
         |table: clap::Command, name: &'static str| table.name(name).bin_name(format!("zerobox {name}"));
     Flags::command()
         .subcommand(named(why::Flags::command(), "why"))
+        .subcommand(named(learn::Flags::command(), "learn"))
         .subcommand(named(doctor::Flags::command(), "doctor"))
         .subcommand(named(selftest::Selftest::command(), "selftest"))
         .subcommand(named(profile::Flags::command(), "profile"))

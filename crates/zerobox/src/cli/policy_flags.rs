@@ -273,6 +273,7 @@ impl PolicyFlags {
             no_sandbox: self.no_sandbox,
             strict: self.strict_sandbox,
             observation: Observation::default(),
+            throw_away: false,
             share_tmp: (self.share_tmp || self.private_tmp).then_some(self.share_tmp),
             scratch_size: self.scratch_size,
             timeout: self.timeout,

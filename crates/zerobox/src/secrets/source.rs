@@ -4,6 +4,7 @@ use crate::programs::Programs;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -107,7 +108,8 @@ fn run(command: &mut Command, errors: Stdio) -> Result<SecretMemory, String> {
     let child = command.spawn().map_err(|error| format!("cannot start it: {error}"))?;
     let mut child = Reaped(child);
     let deadline = Instant::now() + TIMEOUT;
-    let value = output(&mut child.0, deadline)?;
+    let pipe = child.0.stdout.take().ok_or("it has no output")?;
+    let value = read_all(&mut InTime { pipe, deadline }, MAX_VALUE)?;
     loop {
         match child.0.try_wait().map_err(|error| error.to_string())? {
             Some(status) if status.success() => return Ok(value),
@@ -129,29 +131,21 @@ impl Drop for Reaped {
     }
 }
 
-fn output(child: &mut Child, deadline: Instant) -> Result<SecretMemory, String> {
-    let mut pipe = child.stdout.take().ok_or("it has no output")?;
-    let mut memory = SecretMemory::new(MAX_VALUE + 1).map_err(|error| error.to_string())?;
-    let mut length = 0;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|error| error.to_string())?;
-        match rustix::event::poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(too_late()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(io::Error::from(errno).to_string()),
-        }
-        match pipe.read(&mut memory.room()[length..]) {
-            Ok(0) if length > MAX_VALUE => return Err(too_long(MAX_VALUE)),
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+/// What a pipe gives until a deadline; later reads are errors.
+struct InTime<R> {
+    pipe: R,
+    deadline: Instant,
+}
+
+impl<R: Read + AsFd> Read for InTime<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(&left))? {
+            0 => Err(io::Error::other(too_late())),
+            _ => self.pipe.read(bytes),
         }
     }
-    memory.set_length(length);
-    Ok(memory)
 }
 
 fn too_long(most: usize) -> String {

@@ -41,7 +41,7 @@ pub(super) fn place(plan: &Plan, path: &Path) -> Place {
     match place {
         None if is_way => Place::Way,
         None => Place::Nothing,
-        Some(Mount::Bind { .. } | Mount::Pin { .. }) => Place::Host,
+        Some(Mount::Bind { .. } | Mount::Pin { .. } | Mount::Layer { .. }) => Place::Host,
         Some(Mount::Node { .. }) => Place::Node,
         Some(Mount::Text { .. }) => Place::Text,
         Some(Mount::Scratch { kind, .. }) => Place::Private { kind, shown: is_way },
