@@ -25,6 +25,7 @@ pub mod learn;
 mod network;
 pub mod profiles;
 mod program;
+mod programs;
 mod rehearsal;
 mod report;
 mod secrets;

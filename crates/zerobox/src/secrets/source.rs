@@ -1,21 +1,26 @@
 //! Reading one value.
 
+use crate::programs::Programs;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use zerobox_linux::SecretMemory;
-use zerobox_policy::{SecretSource, Surroundings};
+use zerobox_policy::{Access, Policy, SecretSource, Surroundings};
 
 /// The value that is at `source`, without one newline at its end.
 ///
 /// # Errors
 /// Why there is none, without a word of it.
-pub(super) fn read(source: &SecretSource, surroundings: &Surroundings<'_>) -> Result<SecretMemory, String> {
+pub(super) fn read(
+    source: &SecretSource,
+    policy: &Policy,
+    surroundings: &Surroundings<'_>,
+) -> Result<SecretMemory, String> {
     let mut value = match source {
         SecretSource::Environment(name) => {
             let value = surroundings.var(name).ok_or_else(|| format!("the variable `{name}` is not set"))?;
@@ -27,7 +32,10 @@ pub(super) fn read(source: &SecretSource, surroundings: &Surroundings<'_>) -> Re
         SecretSource::Command(command) => {
             run(Command::new("/bin/sh").arg("-c").arg(command), Stdio::inherit())?
         }
-        SecretSource::Keyring { service, account } => look_up(service, account, surroundings)?,
+        SecretSource::Keyring { service, account } => {
+            let is_writable = |path: &Path| policy.granted(path) == Some(Access::Write);
+            look_up(service, account, &Programs::new(&policy.cwd, is_writable, surroundings))?
+        }
         SecretSource::Value | SecretSource::Parts { .. } => return Err("it is not read".to_owned()),
     };
     let line = value.strip_suffix(b"\n").map_or(&*value, |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -59,7 +67,7 @@ fn read_all(from: &mut impl Read, most: usize) -> Result<SecretMemory, String> {
 }
 
 /// Asks the programs that keep secrets, each in its own words.
-fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Result<SecretMemory, String> {
+fn look_up(service: &str, account: &str, programs: &Programs) -> Result<SecretMemory, String> {
     let entry = format!("{service}/{account}");
     let reference = format!("op://{entry}");
     let keepers: [(&str, &[&str]); 3] = [
@@ -69,8 +77,8 @@ fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Res
     ];
     let mut asked = Vec::new();
     for (name, arguments) in keepers {
-        let Some(program) = find(name, surroundings) else { continue };
-        match run(Command::new(program).args(arguments), Stdio::null()) {
+        let Some(mut program) = programs.command(name) else { continue };
+        match run(program.args(arguments), Stdio::null()) {
             Ok(mut value) if !value.is_empty() => {
                 // What `pass` keeps behind the first line are notes.
                 let end = value.iter().position(|byte| *byte == b'\n').filter(|_| name == "pass");
@@ -82,16 +90,9 @@ fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Res
         }
     }
     Err(match asked.is_empty() {
-        true => "neither `secret-tool` nor `pass` nor `op` is on PATH".to_owned(),
+        true => "neither `secret-tool` nor `pass` nor `op` is on PATH outside of projects".to_owned(),
         false => format!("no value came from `{}`", asked.join("`, `")),
     })
-}
-
-/// A program of an absolute directory of our PATH.
-pub(crate) fn find(name: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
-    let path = surroundings.var("PATH")?;
-    let mut candidates = std::env::split_paths(path).filter(|directory| directory.is_absolute());
-    candidates.find_map(|directory| Some(directory.join(name)).filter(|program| program.is_file()))
 }
 
 /// What a program of the caller's prints, who asks nothing.
