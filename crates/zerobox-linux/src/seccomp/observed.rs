@@ -15,7 +15,7 @@ use zerobox_policy::Observation;
 pub(crate) struct Row {
     number: u32,
     name: &'static str,
-    /// When it is observed by [`Observation::Denials`]; by [`Observation::Everything`] it always is.
+    /// When it is observed by [`Observation::Denials`]; by [`Observation::All`] it always is.
     denials: &'static [Case],
     /// The files.
     pub(crate) paths: &'static [PathArgument],
@@ -51,11 +51,11 @@ pub(crate) enum Reach {
 
 /// Adds what `observation` needs to the rows that refuse and mediate; their cases come first.
 pub(super) fn add(observation: Observation, entries: &mut Vec<Entry>) {
-    if observation == Observation::Nothing {
+    if observation == Observation::Off {
         return;
     }
     for row in all() {
-        let cases = if observation == Observation::Everything { ALWAYS } else { row.denials };
+        let cases = if observation == Observation::All { ALWAYS } else { row.denials };
         match entries.iter_mut().find(|entry| entry.number == row.number) {
             Some(entry) => entry.cases.to_mut().extend_from_slice(cases),
             None if cases.is_empty() => {}
