@@ -263,7 +263,7 @@ impl Origin {
             };
             let cleaned = match site.cleaned(&answer) {
                 Ok(cleaned) => cleaned,
-                Err(refusal) => return Ok(refusal),
+                Err(refusal) => return Ok(*refusal),
             };
             *lock(upgrade) = Some(Changed { client, server: hyper::upgrade::on(&mut answer), cleaned });
         }

@@ -354,13 +354,13 @@ impl Site {
     }
 
     /// What becomes of what the server says when it has changed the protocol, if it has seen secrets.
-    pub(crate) fn cleaned<B>(&self, answer: &Response<B>) -> Result<Option<Cleaned>, Answer> {
+    pub(crate) fn cleaned<B>(&self, answer: &Response<B>) -> Result<Option<Cleaned>, Box<Answer>> {
         if self.bound.is_empty() {
             return Ok(None);
         }
         if is_websocket(answer.headers()) && answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
             let why = "the server uses an extension of WebSocket for which it was not asked";
-            return Err(text(StatusCode::BAD_GATEWAY, why));
+            return Err(Box::new(text(StatusCode::BAD_GATEWAY, why)));
         }
         Ok(self.shared.vault.values().and_then(|table| Cleaned::new(answer.headers(), &table)))
     }

@@ -57,7 +57,7 @@ impl Messages {
                     None => return Ok(output),
                 },
             };
-            let wanted = head.left.min(PIECE as u64) as usize;
+            let wanted = usize::try_from(head.left).map_or(PIECE, |left| left.min(PIECE));
             if self.input.len() < wanted {
                 self.frame = Some(head);
                 return Ok(output);
