@@ -3,8 +3,8 @@
 //! [`Plan::compile`] turns a policy into plain data, [`Prepared::new`] into what the kernel wants, and [`spawn`] into a
 //! running command.
 #![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
 
-pub mod attempts;
 mod capture;
 mod cgroup;
 mod command;
@@ -46,4 +46,5 @@ pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group}
 pub use seccomp::{Action, Case, Condition, Entry, Options};
 pub use signals::Signals;
 pub use spawn::{Connections, Ending, Happening, Running, Usage, spawn};
+pub use sys::attempts;
 pub use sys::{SecretMemory, forbid_inspection, overwrite_argument, overwrite_variable, remember_arguments};

@@ -65,7 +65,7 @@ struct Waiting {
 
 impl Mediator {
     pub(crate) fn new(listener: OwnedFd, prepared: &Prepared) -> Self {
-        let observation = prepared.plan.as_ref().map_or(Observation::Nothing, |plan| plan.filter.observation);
+        let observation = prepared.plan.as_ref().map_or(Observation::Off, |plan| plan.filter.observation);
         let observer = Observer::new(observation);
         let (granted, network) = (&prepared.sockets, &prepared.network);
         // What follows a captured connection happens outside, and an observed call goes on at once. Between two programs
@@ -125,25 +125,19 @@ impl Mediator {
         let (number, listener) = (notification.data.nr, self.listener.as_fd());
         let result = match seccomp::decide(&self.rules, number, &notification.data.args) {
             Some((entry, Action::Fail(errno))) => {
-                sys::answer(listener, notification.id, Err(Errno::from_raw_os_error(errno)));
                 if let Some(observer) = &mut self.observer {
                     observer.refused(entry.name, &notification, errno, supervisor);
                 }
+                sys::answer(listener, notification.id, Err(Errno::from_raw_os_error(errno)));
                 return;
             }
             Some((_, Action::Observe)) => {
-                let attempts = seccomp::row(number).map(|row| Attempt::of(&notification, row));
-                // Where its path begins and what it is called are known while it waits; it may end right after the call.
-                let waits = self.observer.as_ref().is_some_and(Observer::is_complete);
-                if !waits {
-                    sys::go_on(listener, notification.id);
+                if let (Some(observer), Some(row)) = (&mut self.observer, seccomp::row(number)) {
+                    Attempt::of(&notification, row)
+                        .iter()
+                        .for_each(|attempt| observer.look(attempt, supervisor));
                 }
-                for attempt in attempts.into_iter().flatten() {
-                    self.observer.iter_mut().for_each(|observer| observer.look(&attempt, supervisor));
-                }
-                if waits {
-                    sys::go_on(listener, notification.id);
-                }
+                sys::go_on(listener, notification.id);
                 return;
             }
             Some((_, Action::Mediate)) if i64::from(number) == libc::SYS_connect => {

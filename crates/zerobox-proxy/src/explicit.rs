@@ -5,12 +5,13 @@ use crate::body::Content;
 use crate::connection::{Shared, Target, denied, pass};
 use crate::framing::Framing;
 use crate::host_proxy::authority_of;
-use crate::http::{self, Answer, Origin, Upgrade, lock, text};
+use crate::http::{self, Answer, Origin, lock, text};
 use crate::http_head;
 use crate::link::Link;
 use crate::refusal;
 use crate::relay::reset;
 use crate::site::Site;
+use crate::upgrade::{self, Upgrade};
 use crate::upstream::{self, Failure, Refusal, Server};
 use crate::wire::{Connection, Strict, Wire};
 use http_body_util::Full;
@@ -153,10 +154,10 @@ async fn requests(shared: &Arc<Shared>, client: Connection) {
     let tunnel = lock(&tunnel).take();
     match tunnel {
         Some((client, target, server)) => {
-            let Some((client, first)) = http::plain(client).await else { return };
+            let Some((client, first)) = upgrade::plain(client).await else { return };
             pass(shared, target, client, first, server).await;
         }
-        None => http::relay_upgraded(upgrade).await,
+        None => upgrade::relay(upgrade).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// Bytes of a secret.
@@ -86,6 +87,21 @@ pub(crate) fn percent_decoded(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
         ends.push(at);
     }
     (bytes, ends)
+}
+
+/// The text with its percent escapes in upper case, as far as they are there. Nothing moves.
+pub(crate) fn upper_escapes(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut upper = text.to_vec();
+    for at in (0..text.len()).filter(|at| text.get(*at) == Some(&b'%')) {
+        let digits = text.iter().skip(at + 1).take(2).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        if let Some(digits) = upper.get_mut(at + 1..at + 1 + digits) {
+            digits.make_ascii_uppercase();
+        }
+    }
+    Cow::Owned(upper)
 }
 
 fn percent(bytes: &[u8], keeps: impl Fn(u8) -> bool, digits: &[u8; 16]) -> Vec<u8> {

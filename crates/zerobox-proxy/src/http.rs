@@ -7,8 +7,8 @@ use crate::framing::Framing;
 use crate::http_head;
 use crate::ledger::Ledger;
 use crate::link::{Driver, Line, Link};
-use crate::relay::Relay;
 use crate::site::{Admitted, Site};
+use crate::upgrade::{self, Changed, Upgrade};
 use crate::upstream::Absolute;
 use crate::wire::{Strict, Wire};
 use bytes::Bytes;
@@ -16,7 +16,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, PROXY_AUTHORIZATION, UPGRADE};
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::{Future, poll_fn};
@@ -25,8 +24,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use zerobox_policy::Decision;
@@ -56,9 +53,6 @@ const STREAMS: u32 = 128;
 
 /// An answer: the server's, or one of ours.
 pub(crate) type Answer = Response<Content>;
-
-/// What is left of a connection whose protocol changed: the client's side and the server's.
-pub(crate) type Upgrade = Mutex<Option<(OnUpgrade, OnUpgrade)>>;
 
 /// Serves requests to a site until either side ends. What is left of the connection to the server may be for another
 /// client.
@@ -127,7 +121,7 @@ async fn serve_1(site: &Site, client: Wire, link: Link, absolute: Option<Absolut
     if !server_ended {
         let _ = upstream.await;
     }
-    relay_upgraded(upgrade).await;
+    upgrade::relay(upgrade).await;
     None
 }
 
@@ -156,58 +150,6 @@ pub(crate) fn server_1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.half_close(true).preserve_header_case(true).auto_date_header(false).max_buf_size(BUFFER);
     builder
-}
-
-/// Passes on what two sides of a connection say after they changed the protocol.
-pub(crate) async fn relay_upgraded(upgrade: Upgrade) {
-    let Some((client, server)) = lock(&upgrade).take() else { return };
-    let (Some((client, from_client)), Some((server, from_server))) =
-        (wire::<Strict>(client).await, wire::<Wire>(server).await)
-    else {
-        return;
-    };
-    match (client, server) {
-        (Wire::Tcp(client), Wire::Tcp(server)) => {
-            let ((client, _), (server, _)) = (client.into_parts(), server.into_parts());
-            let mut relay = Relay::new(client, server);
-            relay.for_server(from_client);
-            relay.for_client(from_server);
-            relay.run().await;
-        }
-        (mut client, mut server) => {
-            // An error ends both sides, which is all that can be told of it.
-            let _ = async {
-                client.write_all(&from_server).await?;
-                server.write_all(&from_client).await?;
-                client.flush().await?;
-                server.flush().await?;
-                copy_bidirectional(&mut client, &mut server).await
-            }
-            .await;
-        }
-    }
-}
-
-/// The socket below a connection without TLS that was upgraded, and what was read from it already.
-pub(crate) async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    match wire::<Strict>(upgraded).await? {
-        (Wire::Tcp(connection), read) => Some((connection.into_parts().0, read)),
-        (Wire::Tls(_), _) => None,
-    }
-}
-
-/// What is below an upgraded side, and what was read from it already.
-async fn wire<T>(upgraded: OnUpgrade) -> Option<(Wire, Vec<u8>)>
-where
-    T: AsyncRead + AsyncWrite + Into<Wire> + Unpin + Send + 'static,
-{
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<T>>().ok()?;
-    let mut read = Vec::from(parts.read_buf);
-    let mut wire = parts.io.into_inner().into();
-    if let Wire::Tcp(connection) = &mut wire {
-        read.extend_from_slice(&connection.take_first());
-    }
-    Some((wire, read))
 }
 
 async fn serve_2(site: Arc<Site>, client: Wire, link: Link) -> Option<Link> {
@@ -319,7 +261,11 @@ impl Origin {
                     "the server changed the protocol without being asked",
                 ));
             };
-            *lock(upgrade) = Some((client, hyper::upgrade::on(&mut answer)));
+            let cleaned = match site.cleaned(&answer) {
+                Ok(cleaned) => cleaned,
+                Err(refusal) => return Ok(*refusal),
+            };
+            *lock(upgrade) = Some(Changed { client, server: hyper::upgrade::on(&mut answer), cleaned });
         }
         Ok(site.answer(ledger.as_deref(), answer))
     }

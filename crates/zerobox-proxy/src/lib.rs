@@ -38,8 +38,10 @@ mod site;
 mod tls;
 mod trust_store;
 mod udp;
+mod upgrade;
 mod upstream;
 mod vault;
+mod websocket;
 mod wire;
 
 #[cfg(test)]
@@ -48,7 +50,7 @@ mod tests;
 pub use ca::Authority;
 pub use dns::Dns;
 pub use names::{GATEWAY, Lease, Names};
-pub use resolver::{ResolveError, Resolver, is_own};
+pub use resolver::{GETENT, ResolveError, Resolver, is_own};
 pub use serve::{Proxy, Setup, Sockets};
 pub use trust_store::trust_store;
 pub use udp::Udp;

@@ -5,8 +5,10 @@
 //! another message would answer. So a few bytes that are held are given out when nothing follows for now; if a pattern
 //! comes of them after all, the rest of it is replaced.
 
+use crate::forms;
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use bytes::{Buf, Bytes, BytesMut};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
@@ -26,10 +28,27 @@ pub(crate) struct Pattern {
 pub(crate) struct Table {
     automaton: AhoCorasick,
     patterns: Vec<Pattern>,
+    /// Those with escapes that may be written in either case.
+    folded: Option<Folded>,
     longest: usize,
     /// Whether a pattern begins with the byte.
     begins: [bool; 256],
     keeps_length: bool,
+}
+
+/// Patterns with upper case in their percent escapes, to be looked for in such a text.
+struct Folded {
+    automaton: AhoCorasick,
+    /// Each with its place among all.
+    patterns: Vec<(usize, Zeroizing<Vec<u8>>)>,
+}
+
+/// A pattern in a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Found {
+    start: usize,
+    end: usize,
+    pattern: usize,
 }
 
 impl fmt::Debug for Table {
@@ -55,8 +74,9 @@ impl Table {
             }
         }
         let keeps_length = patterns.iter().all(|pattern| pattern.bytes.len() == pattern.replacement.len());
+        let folded = Folded::new(&patterns);
         let longest = patterns.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or_default();
-        Some(Arc::new(Self { automaton, patterns, longest, begins, keeps_length }))
+        Some(Arc::new(Self { automaton, patterns, folded, longest, begins, keeps_length }))
     }
 
     /// Whether what is replaced is as long as what it was.
@@ -64,22 +84,40 @@ impl Table {
         self.keeps_length
     }
 
+    /// The same patterns, each with something of its own length in its place; `None` when that makes no table.
+    pub(crate) fn fitted(&self) -> Option<Arc<Self>> {
+        let fitted = |pattern: &Pattern| Pattern {
+            bytes: pattern.bytes.clone(),
+            replacement: Zeroizing::new(
+                pattern.replacement.iter().copied().cycle().take(pattern.bytes.len()).collect(),
+            ),
+            owner: pattern.owner,
+        };
+        Self::new(self.patterns.iter().map(fitted).collect())
+    }
+
     /// Whose patterns are in `bytes`.
     pub(crate) fn owners<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        let found = self.automaton.find_iter(bytes);
-        found.filter_map(|found| self.patterns.get(found.pattern().as_usize())).map(|pattern| pattern.owner)
+        let mut search = Search::new(self, bytes);
+        let mut done = 0;
+        std::iter::from_fn(move || {
+            let found = search.next(done)?;
+            done = found.end;
+            self.patterns.get(found.pattern).map(|pattern| pattern.owner)
+        })
     }
 
     /// `bytes` with everything replaced, if there is something.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut replaced = Vec::new();
         let mut done = 0;
-        for found in self.automaton.find_iter(bytes) {
-            replaced.extend_from_slice(bytes.get(done..found.start()).unwrap_or_default());
-            if let Some(pattern) = self.patterns.get(found.pattern().as_usize()) {
+        let mut search = Search::new(self, bytes);
+        while let Some(found) = search.next(done) {
+            replaced.extend_from_slice(bytes.get(done..found.start).unwrap_or_default());
+            if let Some(pattern) = self.patterns.get(found.pattern) {
                 replaced.extend_from_slice(&pattern.replacement);
             }
-            done = found.end();
+            done = found.end;
         }
         (done > 0).then(|| {
             replaced.extend_from_slice(bytes.get(done..).unwrap_or_default());
@@ -102,19 +140,89 @@ impl Table {
         begun.map(|pattern| pattern.bytes.len() / SHARE).min().unwrap_or_default().min(EARLY)
     }
 
-    /// Where in `bytes`, from `start` on, the first pattern begins that has not ended with them.
-    fn pending(&self, bytes: &[u8], start: usize) -> usize {
+    /// Where in `bytes`, from `start` on, the first pattern begins that has not ended with them. `folded` are the same bytes.
+    fn pending(&self, bytes: &[u8], folded: &[u8], start: usize) -> usize {
         let from = start.max(bytes.len().saturating_sub(self.longest.saturating_sub(1)));
         let begins = |at: &usize| {
             let rest = bytes.get(*at..).unwrap_or_default();
             let first = rest.first().is_some_and(|first| self.begins.get(usize::from(*first)) == Some(&true));
-            first
-                && self
-                    .patterns
-                    .iter()
-                    .any(|pattern| pattern.bytes.len() > rest.len() && pattern.bytes.starts_with(rest))
+            first && self.patterns.iter().any(|pattern| is_begun(&pattern.bytes, rest))
         };
-        (from..bytes.len()).find(begins).unwrap_or(bytes.len())
+        let exact = (from..bytes.len()).find(begins).unwrap_or(bytes.len());
+        let Some(own) = &self.folded else { return exact };
+        let begins = |at: &usize| {
+            let rest = folded.get(*at..).unwrap_or_default();
+            own.patterns.iter().any(|(_, pattern)| is_begun(pattern, rest))
+        };
+        (from..exact).find(begins).unwrap_or(exact)
+    }
+}
+
+impl Folded {
+    fn new(patterns: &[Pattern]) -> Option<Self> {
+        let mut folded: Vec<(usize, Zeroizing<Vec<u8>>)> = Vec::new();
+        for (index, pattern) in
+            patterns.iter().enumerate().filter(|(_, pattern)| pattern.bytes.contains(&b'%'))
+        {
+            let upper = Zeroizing::new(forms::upper_escapes(&pattern.bytes).into_owned());
+            if folded.iter().all(|(_, known)| *known != upper) {
+                folded.push((index, upper));
+            }
+        }
+        if folded.is_empty() {
+            return None;
+        }
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostLongest);
+        let automaton = builder.build(folded.iter().map(|(_, pattern)| &**pattern)).ok()?;
+        Some(Self { automaton, patterns: folded })
+    }
+}
+
+fn is_begun(pattern: &[u8], rest: &[u8]) -> bool {
+    pattern.len() > rest.len() && pattern.starts_with(rest)
+}
+
+/// The patterns in one text, one after the other. What was found behind the next one is kept for later.
+struct Search<'a> {
+    table: &'a Table,
+    bytes: &'a [u8],
+    folded: Cow<'a, [u8]>,
+    exact: Option<Option<Found>>,
+    other: Option<Option<Found>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(table: &'a Table, bytes: &'a [u8]) -> Self {
+        let folded = match table.folded {
+            Some(_) => forms::upper_escapes(bytes),
+            None => Cow::Borrowed(bytes),
+        };
+        Self { table, bytes, folded, exact: None, other: None }
+    }
+
+    /// The first pattern at `from` or behind it.
+    fn next(&mut self, from: usize) -> Option<Found> {
+        let is_old = |found: &Option<Option<Found>>| match found {
+            Some(Some(found)) => found.start < from,
+            Some(None) => false,
+            None => true,
+        };
+        if is_old(&self.exact) {
+            let found = self.table.automaton.find(Input::new(self.bytes).range(from..));
+            let found = found.map(|found| (found.start(), found.end(), found.pattern().as_usize()));
+            self.exact = Some(found.map(|(start, end, pattern)| Found { start, end, pattern }));
+        }
+        if is_old(&self.other) {
+            let other = self.table.folded.as_ref().and_then(|own| {
+                let found = own.automaton.find(Input::new(&*self.folded).range(from..))?;
+                let (pattern, _) = own.patterns.get(found.pattern().as_usize())?;
+                Some(Found { start: found.start(), end: found.end(), pattern: *pattern })
+            });
+            self.other = Some(other);
+        }
+        let both = [self.exact.flatten(), self.other.flatten()].into_iter().flatten();
+        both.min_by_key(|found| (found.start, usize::MAX - found.end))
     }
 }
 
@@ -171,19 +279,20 @@ impl Replacer {
     fn turn(&mut self, mut bytes: Bytes, is_last: bool) -> Bytes {
         let mut replaced = BytesMut::new();
         let mut done = 0;
+        let (table, whole) = (Arc::clone(&self.table), bytes.clone());
+        let mut search = Search::new(&table, &whole);
         loop {
-            let pending = if is_last { bytes.len() } else { self.table.pending(&bytes, done) };
-            let found = self.table.automaton.find(Input::new(&bytes).range(done..));
-            match found.filter(|found| found.start() < pending) {
+            let pending = if is_last { bytes.len() } else { table.pending(&bytes, &search.folded, done) };
+            match search.next(done).filter(|found| found.start < pending) {
                 Some(found) => {
-                    replaced.extend_from_slice(bytes.get(done..found.start()).unwrap_or_default());
-                    if let Some(pattern) = self.table.patterns.get(found.pattern().as_usize()) {
+                    replaced.extend_from_slice(bytes.get(done..found.start).unwrap_or_default());
+                    if let Some(pattern) = table.patterns.get(found.pattern) {
                         replaced.extend_from_slice(&pattern.replacement);
                         if !self.found.contains(&pattern.owner) {
                             self.found.push(pattern.owner);
                         }
                     }
-                    done = found.end();
+                    done = found.end;
                 }
                 None => {
                     self.held.extend_from_slice(bytes.get(pending..).unwrap_or_default());
@@ -252,6 +361,23 @@ mod tests {
         assert_eq!(replacer.finish(), "se");
         assert_eq!(replacer.found(), [0]);
         assert!(Table::new(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn escapes_have_no_case() {
+        let table = table(&[("sk%2F%2Bx%3D", "STAND-IN"), ("sk/+x=", "stand-in")]);
+        for text in ["sk%2F%2Bx%3D", "sk%2f%2Bx%3d", "sk%2F%2bx%3D"] {
+            assert_eq!(table.replace(text.as_bytes()).as_deref(), Some(&b"STAND-IN"[..]), "{text}");
+            let mut replacer = Replacer::new(Arc::clone(&table));
+            let mut got: Vec<u8> = text.bytes().flat_map(|byte| replacer.push(vec![byte].into())).collect();
+            got.extend(replacer.finish());
+            assert_eq!(got, b"STAND-IN", "{text}");
+        }
+        assert_eq!(
+            table.replace(b"sk/+x= SK%2F%2Bx%3D %2f").as_deref(),
+            Some(&b"stand-in SK%2F%2Bx%3D %2f"[..])
+        );
+        assert_eq!(table.fitted().unwrap().replace(b"sk%2f%2Bx%3d.").as_deref(), Some(&b"STAND-INSTAN."[..]));
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn is_good(answer: &Answer, now: Instant) -> bool {
 }
 
 /// Where getent(1) is, on NixOS in the last place.
-const GETENT: &[&str] = &["/usr/bin/getent", "/bin/getent", "/run/current-system/sw/bin/getent"];
+pub const GETENT: &[&str] = &["/usr/bin/getent", "/bin/getent", "/run/current-system/sw/bin/getent"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_secs(30);
 const KEEP_FAILURE: Duration = Duration::from_secs(2);

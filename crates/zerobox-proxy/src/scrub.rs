@@ -8,8 +8,8 @@ use crate::replace::{Replacer, Table};
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RANGE, TE,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    SEC_WEBSOCKET_EXTENSIONS, TE, TRANSFER_ENCODING,
 };
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const TRAILERS: &str = "trailers";
 pub(crate) fn ask_for_readable(headers: &mut HeaderMap) {
     headers.remove(RANGE);
     headers.remove(IF_RANGE);
+    // Each is a coding of messages, or may be one.
+    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     let fields: Vec<_> = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).collect();
     let has_trailers = fields.iter().flat_map(|field| field.split(',')).any(|item| item.trim() == TRAILERS);
     match has_trailers {

@@ -12,11 +12,13 @@ use crate::ledger::{Ledger, Watched};
 use crate::replace::Replacer;
 use crate::scrub::{self, coding};
 use crate::sigv4::{Resigned, Signed};
+use crate::upgrade::{Cleaned, is_websocket};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -351,6 +353,18 @@ impl Site {
         answer
     }
 
+    /// What becomes of what the server says when it has changed the protocol, if it has seen secrets.
+    pub(crate) fn cleaned<B>(&self, answer: &Response<B>) -> Result<Option<Cleaned>, Box<Answer>> {
+        if self.bound.is_empty() {
+            return Ok(None);
+        }
+        if is_websocket(answer.headers()) && answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+            let why = "the server uses an extension of WebSocket for which it was not asked";
+            return Err(Box::new(text(StatusCode::BAD_GATEWAY, why)));
+        }
+        Ok(self.shared.vault.values().and_then(|table| Cleaned::new(answer.headers(), &table)))
+    }
+
     /// Makes an answer what the client gets, and tells what was used to get it.
     pub(crate) fn answer(&self, ledger: Option<&Ledger>, answer: Response<Incoming>) -> Answer {
         if let Some(ledger) = ledger {
@@ -385,12 +399,11 @@ async fn read_out<B: Body<Data = Bytes>>(request: Request<B>) {
 
 /// The method that rules speak of.
 fn method_of<B>(request: &Request<B>) -> &str {
-    let mut wishes = request.headers().get_all(UPGRADE).iter().peekable();
-    if wishes.peek().is_none() {
-        return request.method().as_str();
+    match request.headers().contains_key(UPGRADE) {
+        false => request.method().as_str(),
+        true if is_websocket(request.headers()) => WEBSOCKET,
+        true => CHANGE,
     }
-    let is_websocket = |wish: &HeaderValue| wish.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
-    if wishes.all(is_websocket) { WEBSOCKET } else { CHANGE }
 }
 
 /// The methods that a request asks a server to take in the place of its own.

@@ -6,13 +6,13 @@
 
 use crate::host::Host;
 use crate::profiles::read;
-use crate::secrets::{ask, find};
+use crate::programs::Programs;
+use crate::secrets::ask;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use zerobox_policy::profile::{config_home, toolchain_directory};
-use zerobox_policy::{NetList, Note, Request, Surroundings, rule_of_url};
+use std::path::PathBuf;
+use zerobox_policy::profile::{config_home, state_directory, toolchain_directory};
+use zerobox_policy::{NetList, Note, PathList, Request, Surroundings, rule_of_url, split_list};
 
 /// What a client is set to use.
 #[derive(Debug, Default)]
@@ -25,12 +25,13 @@ struct Settings {
 /// Adds the hosts of the clients that `request` names to those that it allows.
 pub(crate) fn add_hosts(request: &mut Request, host: &Host, notes: &mut Vec<Note>) {
     let surroundings = host.surroundings();
+    let programs = programs_beside(request, &surroundings);
     for (index, client) in request.allow_net_from.clone().iter().enumerate() {
         let Settings { urls, variables } = match client.as_str() {
-            "npm" => npm(&surroundings),
-            "pip" => pip(&surroundings),
-            "cargo" => cargo(&surroundings),
-            "go" => go(&surroundings),
+            "npm" => npm(&programs, &surroundings),
+            "pip" => pip(&programs, &surroundings),
+            "cargo" => cargo(&programs, &surroundings),
+            "go" => go(&programs, &surroundings),
             _ => Settings::default(),
         };
         let mut rules: Vec<String> = urls.iter().filter_map(|url| rule_of_url(url)).collect();
@@ -64,7 +65,7 @@ pub(crate) fn add_hosts(request: &mut Request, host: &Host, notes: &mut Vec<Note
 }
 
 /// npm-config(1): variables, then the user's file.
-fn npm(surroundings: &Surroundings<'_>) -> Settings {
+fn npm(programs: &Programs, surroundings: &Surroundings<'_>) -> Settings {
     let user = variable(&["npm_config_userconfig", "NPM_CONFIG_USERCONFIG"], surroundings).map(PathBuf::from);
     let user = user.or_else(|| Some(surroundings.home?.join(".npmrc")));
     let text = user.and_then(|path| read(&path).ok()).unwrap_or_default();
@@ -73,12 +74,12 @@ fn npm(surroundings: &Surroundings<'_>) -> Settings {
         .or_else(|| set(|key| key == "registry").pop());
     let mut urls = set(|key| key.starts_with('@') && key.ends_with(":registry"));
     let variables = registry.iter().map(|url| ("npm_config_registry", url.clone())).collect();
-    urls.extend(registry.or_else(|| asked("npm", &["config", "get", "registry"], surroundings)));
+    urls.extend(registry.or_else(|| asked("npm", &["config", "get", "registry"], programs)));
     Settings { urls, variables }
 }
 
 /// pip's user guide, "Configuration": variables beat the files.
-fn pip(surroundings: &Surroundings<'_>) -> Settings {
+fn pip(programs: &Programs, surroundings: &Surroundings<'_>) -> Settings {
     let of = |name| variable(&[name], surroundings);
     let mut files = vec![PathBuf::from("/etc/pip.conf")];
     files.extend(surroundings.home.map(|home| home.join(".pip/pip.conf")));
@@ -98,13 +99,13 @@ fn pip(surroundings: &Surroundings<'_>) -> Settings {
     if index.is_none() {
         // What pip itself takes without settings, and where its files are.
         let code = "from pip._internal.models.index import PyPI as i; print(i.simple_url, 'https://' + i.file_storage_domain)";
-        found.urls.extend(asked("python3", &["-I", "-c", code], surroundings).iter().flat_map(words));
+        found.urls.extend(asked("python3", &["-I", "-c", code], programs).iter().flat_map(words));
     }
     found
 }
 
 /// The Cargo book, "Source Replacement" and "Registries".
-fn cargo(surroundings: &Surroundings<'_>) -> Settings {
+fn cargo(programs: &Programs, surroundings: &Surroundings<'_>) -> Settings {
     let Some(home) = toolchain_directory("CARGO_HOME", surroundings) else { return Settings::default() };
     let names = ["config.toml", "config"].map(|name| home.join(name));
     let text = names.iter().find_map(|path| read(path).ok()).unwrap_or_default();
@@ -119,20 +120,22 @@ fn cargo(surroundings: &Surroundings<'_>) -> Settings {
     let mut urls: Vec<String> =
         found.iter().filter(|row| is_url(row)).map(|(_, _, url)| plain(url)).collect();
     if !is_replaced {
-        urls.extend(cargo_default(surroundings).unwrap_or_default());
+        urls.extend(cargo_default(programs, surroundings).unwrap_or_default());
     }
     Settings { urls, variables: Vec::new() }
 }
 
 /// Cargo has no word for its own default, and where the files are only its registry knows: it looks up a package, outside
 /// and in a directory of ours, in which it leaves the name of the one and the answer of the other.
-fn cargo_default(surroundings: &Surroundings<'_>) -> Option<Vec<String>> {
+fn cargo_default(programs: &Programs, surroundings: &Surroundings<'_>) -> Option<Vec<String>> {
     use std::os::unix::fs::DirBuilderExt;
-    let cargo = find("cargo", surroundings).filter(|program| !is_of_project(program, surroundings.cwd))?;
-    let directory = std::env::temp_dir().join(format!("zerobox-cargo-{}", std::process::id()));
+    let mut command = programs.command("cargo")?;
+    // Its settings name programs that it runs. So they are where no sandbox can write, which may have `/tmp`.
+    let own = state_directory(surroundings)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&own).ok()?;
+    let directory = own.join(format!("cargo-{}", std::process::id()));
     std::fs::DirBuilder::new().mode(0o700).create(&directory).ok()?;
     let settings = [("CARGO_NET_RETRY", "0"), ("CARGO_HTTP_TIMEOUT", "5")];
-    let mut command = Command::new(cargo);
     command.args(["info", "zerobox"]).env("CARGO_HOME", &directory).envs(settings).current_dir("/");
     // That there is no such package is an answer as well.
     let _ = ask(&mut command);
@@ -149,9 +152,9 @@ fn cargo_default(surroundings: &Surroundings<'_>) -> Option<Vec<String>> {
 }
 
 /// `go help environment`; go knows its own defaults.
-fn go(surroundings: &Surroundings<'_>) -> Settings {
+fn go(programs: &Programs, surroundings: &Surroundings<'_>) -> Settings {
     let set = |name| variable(&[name], surroundings);
-    let of = |name| set(name).or_else(|| asked("go", &["env", name], surroundings));
+    let of = |name| set(name).or_else(|| asked("go", &["env", name], programs));
     let proxies = of("GOPROXY").unwrap_or_default();
     let mut urls: Vec<String> = proxies
         .split([',', '|'])
@@ -187,16 +190,22 @@ fn variable(names: &[&str], surroundings: &Surroundings<'_>) -> Option<String> {
     names.iter().find_map(value)
 }
 
-/// What a client prints, asked in a directory in which there are no settings of a project. The program itself is none of
-/// the project either.
-fn asked(name: &str, arguments: &[&str], surroundings: &Surroundings<'_>) -> Option<String> {
-    let program = find(name, surroundings).filter(|program| !is_of_project(program, surroundings.cwd))?;
-    let answer = ask(Command::new(program).args(arguments).current_dir("/"))?;
+/// What a client prints, asked in a directory in which there are no settings of a project.
+fn asked(name: &str, arguments: &[&str], programs: &Programs) -> Option<String> {
+    let answer = ask(programs.command(name)?.args(arguments).current_dir("/"))?;
     Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty() && answer != "undefined")
 }
 
-fn is_of_project(program: &Path, cwd: &Path) -> bool {
-    cwd.parent().is_some() && program.starts_with(cwd)
+/// The programs that the command of `request` cannot have written.
+fn programs_beside(request: &Request, surroundings: &Surroundings<'_>) -> Programs {
+    let cwd = request.cwd.as_deref().unwrap_or(surroundings.cwd);
+    let real = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
+    let listed = request.allow_write.iter().flat_map(|list| match list {
+        PathList::All => vec![OsString::from("/")],
+        PathList::Listed(paths) => split_list(paths),
+    });
+    let writable: Vec<PathBuf> = listed.map(|path| real(surroundings.cwd.join(path))).collect();
+    Programs::new(cwd, |path| writable.iter().any(|granted| path.starts_with(granted)), surroundings)
 }
 
 /// The `key = value` lines of a text whose keys are wanted.

@@ -169,12 +169,18 @@ fn control_group(controller: &(&'static str, &'static str, &'static str)) -> Fin
 
 /// Names are resolved as the host does, by a program of the C library.
 fn resolver() -> Finding {
-    let mut getent = Command::new("getent");
-    getent.args(["ahosts", "localhost"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let failure = match getent.status() {
-        Ok(status) if status.success() => None,
-        Ok(status) => Some(format!("`getent ahosts localhost` ended with {status}")),
-        Err(error) => Some(format!("cannot run `getent`: {error}")),
+    // Never by `PATH`, which may lead into a project.
+    let failure = match zerobox_proxy::GETENT.iter().find(|path| Path::new(path).exists()) {
+        None => Some(format!("there is none of `{}`", zerobox_proxy::GETENT.join("`, `"))),
+        Some(program) => {
+            let mut getent = Command::new(program);
+            getent.args(["ahosts", "localhost"]).stdin(Stdio::null());
+            match getent.stdout(Stdio::null()).stderr(Stdio::null()).status() {
+                Ok(status) if status.success() => None,
+                Ok(status) => Some(format!("`{program} ahosts localhost` ended with {status}")),
+                Err(error) => Some(format!("cannot run `{program}`: {error}")),
+            }
+        }
     };
     Finding {
         name: "resolver",

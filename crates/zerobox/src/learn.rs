@@ -107,7 +107,7 @@ fn opened(request: Request, trees: &[PathBuf], stores: &[PathBuf], all_hosts: bo
         deny_read: request.deny_read.into_iter().chain(stores.iter().map(quote::comma)).collect(),
         allow_net: request.allow_net.into_iter().chain(all_hosts.then_some(NetList::All)).collect(),
         throw_away: true,
-        observation: Observation::Everything,
+        observation: Observation::All,
         strict: false,
         ..request
     }

@@ -5,7 +5,7 @@
 
 mod source;
 
-pub(crate) use source::{ask, find};
+pub(crate) use source::ask;
 
 use crate::error::Error;
 use crate::host::Host;
@@ -96,7 +96,7 @@ impl Secrets {
         }
         let value = match &secret.source {
             SecretSource::Value => given.take(&secret.name).ok_or("the request has no value")?,
-            source => source::read(source, &host.surroundings())?,
+            source => source::read(source, policy, &host.surroundings())?,
         };
         let placeholder = self.hold(&secret.name, value)?;
         match &secret.source {

@@ -3,20 +3,22 @@
 #
 #   preset_programs.sh [ZEROBOX [NAME...]]
 #
-# ZEROBOX is the release build of this checkout if it is not given. Each program does a small piece of real work in an empty
-# directory of its own, without the sandbox and then under its profile. One that does not work without it either (not
-# installed, no network) is skipped with the reason. Prints `ok NAME`, `FAIL NAME` with the end of its output, or
-# `skip NAME: REASON`; the last line counts them and the exit code is 1 if any failed.
+# Each program does a small piece of real work in an empty directory of its own, without the sandbox and then under the
+# profile of its name. One that does not work without it either (not installed, no registry) is skipped with the reason.
+# What a profile does not allow works without the sandbox, and fails in it. What it prints and as whom it runs:
+# programs_frame.sh.
 
 set -u
+source "$(dirname "$(readlink -f "$0")")/programs_frame.sh"
 
-programs="node python git rust cargo-build npm-install pip-install"
+checks="node python git rust cargo-build npm-install pip-install"
+named_checks=""
 
 # ---- the programs ------------------------------------------------------------------------------------------------
-# `box COMMAND` is the command under the profile of the program's name, or as it is. What `refused_NAME` does works without
-# the sandbox and has to fail in it.
+# `box COMMAND` is the command under the profile of the program's name, or as it is. `refused_NAME` follows `check_NAME` in
+# the same directory.
 
-program_node() {
+check_node() {
     mkdir dist
     echo 'require("fs").writeFileSync("dist/out", "made")' > main.js
     box node main.js
@@ -25,7 +27,7 @@ program_node() {
 
 refused_node() { box node -e 'require("fs").writeFileSync("main.js", "")'; }
 
-program_python() {
+check_python() {
     mkdir build
     box python3 -c 'open("build/out", "w").write("made")'
     [ "$(cat build/out)" = made ]
@@ -33,7 +35,7 @@ program_python() {
 
 refused_python() { box python3 -c 'open("other", "w").write("made")'; }
 
-program_git() {
+check_git() {
     git init -q .
     echo one > file
     box git add file
@@ -49,14 +51,14 @@ package() {
     echo "$2" > src/main.rs
 }
 
-program_rust() {
+check_rust() {
     package '' 'fn main() { println!("built"); }'
     box cargo run -q | grep -x built
 }
 
 refused_rust() { box cat ../secret; }
 
-program_cargo-build() {
+check_cargo-build() {
     package '[dependencies]
 cfg-if = "1"' 'fn main() { cfg_if::cfg_if! { if #[cfg(unix)] { println!("built"); } } }'
     box cargo run -q | grep -x built
@@ -64,7 +66,7 @@ cfg-if = "1"' 'fn main() { cfg_if::cfg_if! { if #[cfg(unix)] { println!("built")
 
 refused_cargo-build() { box cat ../secret; }
 
-program_npm-install() {
+check_npm-install() {
     echo '{ "name": "a", "version": "1.0.0" }' > package.json
     box npm install --silent is-number
     [ -e node_modules/is-number/package.json ]
@@ -72,7 +74,7 @@ program_npm-install() {
 
 refused_npm-install() { box cat ../secret; }
 
-program_pip-install() {
+check_pip-install() {
     box python3 -m venv venv
     box venv/bin/python -m pip install -q six
     box venv/bin/python -c 'import six'
@@ -80,54 +82,37 @@ program_pip-install() {
 
 refused_pip-install() { box cat ../secret; }
 
-# ---- running them ------------------------------------------------------------------------------------------------
-
-here=$(cd "$(dirname "$0")/../../.." && pwd)
-zerobox=${1:-$here/target/release/zerobox}
-[ $# -gt 0 ] && shift
-[ $# -gt 0 ] && programs=$*
-root=$(mktemp -d)
-echo secret > "$root/secret"
-trap 'rm -rf "$root"' EXIT
-passed=0 failed=0 skipped=0
+# ---- how they are run --------------------------------------------------------------------------------------------
 
 box() {
     case $mode in
-        bare) "$@" ;;
-        inside) "$zerobox" --profile "$name" -- "$@" ;;
+        bare) timeout -k 5 120 "$@" ;;
+        inside) timeout -k 5 120 "$zerobox" --profile "$name" -- "$@" ;;
     esac
 }
 
-# Runs one part of a program in a fresh or in its own directory, within three minutes.
-part() {
-    mode=$1
-    mkdir -p "$root/$name-$mode"
-    (
-        cd "$root/$name-$mode" || exit 1
-        export zerobox name mode
-        export -f box package "$2"
-        timeout 180 bash -c "set -e; $2"
-    ) > "$root/log" 2>&1
+surround() {
+    echo secret > "$place/secret"
 }
 
-for name in $programs; do
-    if ! part bare "program_$name"; then
-        echo "skip $name: it does not work here without the sandbox: $(tail -n 1 "$root/log")"
-        skipped=$((skipped + 1))
-    elif ! part inside "program_$name"; then
-        echo "FAIL $name"
-        tail -n 15 "$root/log"
-        failed=$((failed + 1))
-    elif ! part bare "refused_$name"; then
-        echo "FAIL $name: what shall be refused does not work without the sandbox either"
-        failed=$((failed + 1))
-    elif part inside "refused_$name"; then
-        echo "FAIL $name: what its profile does not allow has worked"
-        failed=$((failed + 1))
-    else
-        echo "ok $name"
-        passed=$((passed + 1))
+judge() {
+    local name=$1
+    bare_and_inside "check_$name" "$name"
+    [ $? = 0 ] || return
+    mode=bare
+    attempt "refused_$name" "$work/$label/bare/$name"
+    if [ $? != 0 ]; then
+        echo "FAIL $label/$name: what shall be refused does not work without the sandbox either"
+        tail -n 15 "$place/log" | sed 's/^/    /'
+        return
     fi
-done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+    mode=inside
+    attempt "refused_$name" "$work/$label/inside/$name"
+    if [ $? = 0 ]; then
+        echo "FAIL $label/$name: what its profile does not allow has worked"
+    else
+        echo "ok $label/$name"
+    fi
+}
+
+frame "$@"

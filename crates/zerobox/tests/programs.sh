@@ -393,23 +393,9 @@ boxed() {
     [ "$mode" = bare ] || echo "$zerobox --quiet $* --"
 }
 
-# Without the sandbox first.
 judge() {
-    local name=$1
-    mode=bare
-    attempt "check_$name" "$work/$label/bare/$name"
-    if [ $? != 0 ]; then
-        echo "skip $label/$name: does not work here without the sandbox either: $(tail -n 1 "$place/log" | tr -d '\r')"
-        return
-    fi
-    mode=inside
-    attempt "check_$name" "$work/$label/inside/$name"
-    if [ $? = 0 ]; then
-        echo "ok $label/$name"
-    else
-        echo "FAIL $label/$name"
-        tail -n 15 "$place/log" | sed 's/^/    /'
-    fi
+    bare_and_inside "check_$1" "$1"
+    [ $? != 0 ] || echo "ok $label/$1"
 }
 
 frame "$@"

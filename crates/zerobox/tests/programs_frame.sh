@@ -1,4 +1,4 @@
-# The frame of programs.sh, network_programs.sh and secret_programs.sh, to be sourced.
+# The frame of programs.sh, network_programs.sh, secret_programs.sh and preset_programs.sh, to be sourced.
 #
 #   SCRIPT [ZEROBOX [NAME...]]
 #
@@ -131,6 +131,23 @@ judge() {
         [ $status != 77 ] || echo "    a skip that $suite/skips.txt does not list"
         tail -n 25 "$place/log" | sed 's/^/    /'
     fi
+}
+
+# `bare_and_inside FUNCTION NAME`: without the sandbox first (`$mode` is `bare`), then in it (`inside`). Prints the line of
+# what is skipped or failed, and fails then. Not to be called in a condition either.
+bare_and_inside() {
+    mode=bare
+    attempt "$1" "$work/$label/bare/$2"
+    if [ $? != 0 ]; then
+        echo "skip $label/$2: does not work here without the sandbox either: $(tail -n 1 "$place/log" | tr -d '\r')"
+        return 1
+    fi
+    mode=inside
+    attempt "$1" "$work/$label/inside/$2"
+    [ $? = 0 ] && return
+    echo "FAIL $label/$2"
+    tail -n 15 "$place/log" | sed 's/^/    /'
+    return 1
 }
 
 # `attempt FUNCTION PLACE`: in a directory and with a home of its own; its output goes to the file `log` there. A failed

@@ -693,14 +693,10 @@ PYTHON
     ) && eval "$values"
 }
 
-# What the distribution has not, or has in one version for years.
 fetch_libraries() {
     libraries=${ZEROBOX_TEST_LIBRARIES:-$work/libraries}
     export libraries NODE_PATH="$libraries/node_modules"
-    [ ! -d "$NODE_PATH" ] || return 0
-    timeout 60 "$python" -m venv "$libraries" &&
-        timeout 240 "$libraries/bin/pip" install -q requests 'httpx[http2]' aiohttp boto3 openai &&
-        timeout 120 npm install --prefix "$libraries" --silent --no-audit --no-fund --no-update-notifier ws openai
+    bash "$clients/libraries.sh" "$libraries"
 }
 
 frame "$@"

@@ -391,9 +391,13 @@ async fn answer(
 ) -> Result<Response<Body>, hyper::Error> {
     if request.headers().contains_key(UPGRADE) {
         let upgrade = hyper::upgrade::on(&mut request);
+        let first = first_words(request.uri().path(), value);
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let mut io = TokioIo::new(upgraded);
+            if io.write_all(&first).await.is_err() {
+                return;
+            }
             let mut buffer = [0; 64];
             while let Ok(length @ 1..) = io.read(&mut buffer).await {
                 if io.write_all(&buffer[..length]).await.is_err() {
@@ -430,10 +434,16 @@ async fn answer(
     let credentials = format!("you are {}!", one.field("authorization").unwrap_or_default());
     heard.lock().unwrap().push(one);
     let response = Response::builder().header("x-echo", value).header("x-encoded", percent(value));
+    let name = format!("attachment; filename*=UTF-8''{}", mixed_percent(value));
+    let response = response.header("content-disposition", name);
     let response = match path.as_str() {
         _ if is_upgrade => {
-            let response =
-                response.status(101).header("connection", "upgrade").header("upgrade", "websocket");
+            let protocol = if path == "/other" { "other" } else { "websocket" };
+            let mut response =
+                response.status(101).header("connection", "upgrade").header("upgrade", protocol);
+            if path == "/extended" {
+                response = response.header("sec-websocket-extensions", "permessage-deflate");
+            }
             response.body(body(""))
         }
         "/events" => response.header(CONTENT_TYPE, "text/event-stream").body(events(value)),
@@ -452,6 +462,22 @@ async fn answer(
         _ => response.body(body(echo)),
     };
     Ok(response.unwrap())
+}
+
+/// What the server says first when the protocol has changed: the value, of WebSocket in one frame, and cut in two.
+fn first_words(path: &str, value: &str) -> Vec<u8> {
+    match path {
+        "/other" => value.as_bytes().to_vec(),
+        _ => {
+            let (one, two) = value.split_at(7);
+            [frame(0x81, value), frame(0x02, one), frame(0x89, value), frame(0x80, two)].concat()
+        }
+    }
+}
+
+/// A short frame of WebSocket.
+pub fn frame(first: u8, text: &str) -> Vec<u8> {
+    [&[first, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
 /// One event at a time, each when the one before was on its way for a while, with the value cut in two.
@@ -487,6 +513,16 @@ fn lower_percent(text: &str) -> String {
     parts.fold(first, |text, part| format!("{text}%{}{}", part[..2].to_lowercase(), &part[2..]))
 }
 
+/// Every other escape in lower case.
+fn mixed_percent(text: &str) -> String {
+    let parts = percent(text);
+    let mixed = parts.split('%').enumerate().map(|(at, part)| match part.split_at_checked(2) {
+        Some((digits, rest)) if at % 2 == 1 => format!("{}{rest}", digits.to_lowercase()),
+        _ => part.to_owned(),
+    });
+    mixed.collect::<Vec<_>>().join("%")
+}
+
 pub fn coded(coding: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     match coding {
@@ -510,7 +546,14 @@ pub fn forms(value: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut lines = vec![value.to_owned(), percent(value), lower_percent(value), hex.to_uppercase(), hex];
+    let mut lines = vec![
+        value.to_owned(),
+        percent(value),
+        lower_percent(value),
+        mixed_percent(value),
+        hex.to_uppercase(),
+        hex,
+    ];
     for before in ["", "a", "ab", "user:"] {
         lines.push(STANDARD.encode(format!("{before}{value}")));
         lines.push(STANDARD.encode(format!("{before}{value}z")));
@@ -529,6 +572,7 @@ pub fn gives_away(text: &str, value: &str) -> bool {
     text.contains(value)
         || text.contains(&percent(value))
         || text.contains(&lower_percent(value))
+        || text.contains(&mixed_percent(value))
         || text.to_lowercase().contains(&hex)
         || text.contains(inner)
         || text.contains(&value.replace('"', "\\\""))

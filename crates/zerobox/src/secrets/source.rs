@@ -1,20 +1,26 @@
 //! Reading one value.
 
+use crate::programs::Programs;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use zerobox_linux::SecretMemory;
-use zerobox_policy::{SecretSource, Surroundings};
+use zerobox_policy::{Access, Policy, SecretSource, Surroundings};
 
 /// The value that is at `source`, without one newline at its end.
 ///
 /// # Errors
 /// Why there is none, without a word of it.
-pub(super) fn read(source: &SecretSource, surroundings: &Surroundings<'_>) -> Result<SecretMemory, String> {
+pub(super) fn read(
+    source: &SecretSource,
+    policy: &Policy,
+    surroundings: &Surroundings<'_>,
+) -> Result<SecretMemory, String> {
     let mut value = match source {
         SecretSource::Environment(name) => {
             let value = surroundings.var(name).ok_or_else(|| format!("the variable `{name}` is not set"))?;
@@ -26,7 +32,10 @@ pub(super) fn read(source: &SecretSource, surroundings: &Surroundings<'_>) -> Re
         SecretSource::Command(command) => {
             run(Command::new("/bin/sh").arg("-c").arg(command), Stdio::inherit())?
         }
-        SecretSource::Keyring { service, account } => look_up(service, account, surroundings)?,
+        SecretSource::Keyring { service, account } => {
+            let is_writable = |path: &Path| policy.granted(path) == Some(Access::Write);
+            look_up(service, account, &Programs::new(&policy.cwd, is_writable, surroundings))?
+        }
         SecretSource::Value | SecretSource::Parts { .. } => return Err("it is not read".to_owned()),
     };
     let line = value.strip_suffix(b"\n").map_or(&*value, |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -58,7 +67,7 @@ fn read_all(from: &mut impl Read, most: usize) -> Result<SecretMemory, String> {
 }
 
 /// Asks the programs that keep secrets, each in its own words.
-fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Result<SecretMemory, String> {
+fn look_up(service: &str, account: &str, programs: &Programs) -> Result<SecretMemory, String> {
     let entry = format!("{service}/{account}");
     let reference = format!("op://{entry}");
     let keepers: [(&str, &[&str]); 3] = [
@@ -68,8 +77,8 @@ fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Res
     ];
     let mut asked = Vec::new();
     for (name, arguments) in keepers {
-        let Some(program) = find(name, surroundings) else { continue };
-        match run(Command::new(program).args(arguments), Stdio::null()) {
+        let Some(mut program) = programs.command(name) else { continue };
+        match run(program.args(arguments), Stdio::null()) {
             Ok(mut value) if !value.is_empty() => {
                 // What `pass` keeps behind the first line are notes.
                 let end = value.iter().position(|byte| *byte == b'\n').filter(|_| name == "pass");
@@ -81,16 +90,9 @@ fn look_up(service: &str, account: &str, surroundings: &Surroundings<'_>) -> Res
         }
     }
     Err(match asked.is_empty() {
-        true => "neither `secret-tool` nor `pass` nor `op` is on PATH".to_owned(),
+        true => "neither `secret-tool` nor `pass` nor `op` is on PATH outside of projects".to_owned(),
         false => format!("no value came from `{}`", asked.join("`, `")),
     })
-}
-
-/// A program of an absolute directory of our PATH.
-pub(crate) fn find(name: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
-    let path = surroundings.var("PATH")?;
-    let mut candidates = std::env::split_paths(path).filter(|directory| directory.is_absolute());
-    candidates.find_map(|directory| Some(directory.join(name)).filter(|program| program.is_file()))
 }
 
 /// What a program of the caller's prints, who asks nothing.
@@ -106,7 +108,8 @@ fn run(command: &mut Command, errors: Stdio) -> Result<SecretMemory, String> {
     let child = command.spawn().map_err(|error| format!("cannot start it: {error}"))?;
     let mut child = Reaped(child);
     let deadline = Instant::now() + TIMEOUT;
-    let value = output(&mut child.0, deadline)?;
+    let pipe = child.0.stdout.take().ok_or("it has no output")?;
+    let value = read_all(&mut InTime { pipe, deadline }, MAX_VALUE)?;
     loop {
         match child.0.try_wait().map_err(|error| error.to_string())? {
             Some(status) if status.success() => return Ok(value),
@@ -128,29 +131,21 @@ impl Drop for Reaped {
     }
 }
 
-fn output(child: &mut Child, deadline: Instant) -> Result<SecretMemory, String> {
-    let mut pipe = child.stdout.take().ok_or("it has no output")?;
-    let mut memory = SecretMemory::new(MAX_VALUE + 1).map_err(|error| error.to_string())?;
-    let mut length = 0;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|error| error.to_string())?;
-        match rustix::event::poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(too_late()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(io::Error::from(errno).to_string()),
-        }
-        match pipe.read(&mut memory.room()[length..]) {
-            Ok(0) if length > MAX_VALUE => return Err(too_long(MAX_VALUE)),
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+/// What a pipe gives until a deadline; later reads are errors.
+struct InTime<R> {
+    pipe: R,
+    deadline: Instant,
+}
+
+impl<R: Read + AsFd> Read for InTime<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(&left))? {
+            0 => Err(io::Error::other(too_late())),
+            _ => self.pipe.read(bytes),
         }
     }
-    memory.set_length(length);
-    Ok(memory)
 }
 
 fn too_long(most: usize) -> String {

@@ -1,11 +1,13 @@
 use super::*;
-use zerobox_policy::{Files, Surroundings};
+use zerobox_policy::{Files, Policy, Request, Surroundings};
 
 fn read(source: SecretSource) -> Result<String, String> {
     let files: &dyn Files = &crate::host::RealFiles::new();
     let env = [("TOKEN".into(), "t0ken\n".into()), ("PATH".into(), "relative:/nonexistent".into())];
     let surroundings = Surroundings { cwd: Path::new("/"), env: &env, home: None, memory: 0, files };
-    source::read(&source, &surroundings).map(|value| String::from_utf8(value.to_vec()).unwrap())
+    let request = Request { command: vec!["true".into()], ..Request::default() };
+    let policy = Policy::resolve(&request, &surroundings).unwrap();
+    source::read(&source, &policy, &surroundings).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
 fn command(text: &str) -> Result<String, String> {
@@ -33,7 +35,7 @@ fn what_cannot_be_read_is_explained() {
         (read(SecretSource::File("/nonexistent".into())), "No such file or directory (os error 2)"),
         (
             read(SecretSource::Keyring { service: "s".to_owned(), account: "a".to_owned() }),
-            "neither `secret-tool` nor `pass` nor `op` is on PATH",
+            "neither `secret-tool` nor `pass` nor `op` is on PATH outside of projects",
         ),
     ] {
         assert_eq!(found.unwrap_err(), expected);

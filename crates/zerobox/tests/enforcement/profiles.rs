@@ -16,7 +16,7 @@ pub const CASES: &[Case] = cases![
         no_profile_leaves_the_project_out, bad_profiles_run_nothing, a_profile_cannot_take_the_sandbox_away,
         denials_name_the_line,
         the_preset_of_a_server_keeps_its_output_pure, every_preset_runs, a_preset_hides_the_key, a_preset_gives_no_home_away,
-        clients_say_their_own_hosts;
+        clients_say_their_own_hosts, programs_of_a_project_are_not_run_outside;
 ];
 
 /// Runs `zerobox WORDS...` as a subcommand.
@@ -401,5 +401,58 @@ fn clients_say_their_own_hosts(f: &Fixture) -> Verdict {
     assert!(!outcome.text().contains("evil.test") && !outcome.text().contains("hunter2"), "\n{outcome}");
     f.sh(&["--allow-net-from=npm"], "echo $npm_config_registry")
         .assert_stdout("https://mirror.test:8443/npm/\n");
+    Ok(())
+}
+
+/// `PATH` leads into the project, as an activated `.venv` does, and the command runs in a directory below it.
+fn programs_of_a_project_are_not_run_outside(f: &Fixture) -> Verdict {
+    let planted = format!(
+        "#!/bin/sh\necho \"$0\" >> {}/home/ran\n",
+        f.project.parent().expect("below the root").display()
+    );
+    for name in ["npm", "python3", "cargo", "go", "node", "getent", "secret-tool", "pass", "op"] {
+        f.write(&format!("project/.venv/bin/{name}"), &planted);
+        f.chmod(&format!("project/.venv/bin/{name}"), 0o755);
+    }
+    f.write("project/sub/x", "x");
+    let path = |before: &str| {
+        let root = f.project.parent().expect("below the root").display();
+        format!("{root}/{before}:{root}/project/.venv/bin:../.venv/bin:/usr/bin:/bin")
+    };
+    let ran = || std::fs::read_to_string(f.home.join("ran")).unwrap_or_default();
+    let run = |program: &str, words: &[&str], path: &str| {
+        let mut command = f.command(program);
+        command.args(words).current_dir(f.project.join("sub")).env("PATH", path);
+        outcome::run(&mut command, LIMIT)
+    };
+    let zerobox = f.tools.zerobox.to_str().expect("UTF-8");
+    for client in ["npm", "pip", "cargo", "go"] {
+        run(zerobox, &[&format!("--allow-net-from={client}"), "--dry-run", "--", "/bin/true"], &path("none"));
+        assert_eq!(ran(), "", "{client}");
+    }
+    let keyring = ["--secret=K=keyring:a/b", "--secret-host=K=a.test", "--dry-run", "--", "/bin/true"];
+    run(zerobox, &keyring, &path("none"));
+    run(zerobox, &["--secret=K=keyring:a/b", "--secret-host=K=a.test", "--", "/bin/true"], &path("none"));
+    assert_eq!(ran(), "", "the keepers of secrets");
+    run(zerobox, &["doctor"], &path("none"));
+    assert_eq!(ran(), "", "`doctor`");
+
+    // One of the user's own is run, and finds no other.
+    f.write("home/bin/npm", "#!/usr/bin/env node\n");
+    f.chmod("home/bin/npm", 0o755);
+    run(zerobox, &["--allow-net-from=npm", "--dry-run", "--", "/bin/true"], &path("home/bin"));
+    assert_eq!(ran(), "", "what a program of the user's starts");
+    f.write("home/bin/npm", &format!("{planted}echo https://own.test/\n"));
+    f.chmod("home/bin/npm", 0o755);
+    run(zerobox, &["--allow-net-from=npm", "--dry-run", "--", "/bin/true"], &path("home/bin"));
+    assert!(ran().contains("home/bin/npm"), "{}", ran());
+    run("npm", &[], &path("none")).assert_code(0);
+    assert!(ran().contains(".venv/bin/npm"), "without us it is run\n{}", ran());
+
+    // What the command may write is not run either.
+    std::fs::remove_file(f.home.join("ran")).expect("it has run");
+    let write = format!("--allow-write={}", f.home.join("bin").display());
+    run(zerobox, &["--allow-net-from=npm", &write, "--dry-run", "--", "/bin/true"], &path("home/bin"));
+    assert_eq!(ran(), "", "what the command can write");
     Ok(())
 }

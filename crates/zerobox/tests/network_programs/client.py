@@ -72,7 +72,7 @@ def events(url):
         for line in reply:
             if line.startswith(b"data:"):
                 now = time.monotonic()
-                alone += 0.15 < now - before < 0.9
+                alone += now - before > 0.15
                 before = now
     print(f"{alone} alone")
 

@@ -33,112 +33,88 @@ static int resolve(const char *host, const char *port, int kind, struct sockaddr
 	return 0;
 }
 
-static int say_closed(void)
+/* A socket of `protocol` whose waits end after `seconds`; -1 with errno. */
+static int patient_socket(int family, int kind, int protocol, int seconds)
 {
+	struct timeval limit = {seconds, 0};
+	int fd = socket(family, kind | SOCK_CLOEXEC, protocol);
+	if (fd != -1) {
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	}
+	return fd;
+}
+
+/* Waits for the first byte of a server that speaks first. */
+static int hear(int fd)
+{
+	char byte;
+	ssize_t got = recv(fd, &byte, 1, 0);
+	if (got != 0)
+		return result(got);
 	puts("closed");
 	return REPORTED;
 }
 
-/* Connects and waits for the first byte of a server that speaks first. Five seconds at most. */
+/* Connects, from `from` if there is one, and waits for the server. Five seconds at most. */
+static int talk_over(int protocol, const char *from, const char *host, const char *port)
+{
+	struct sockaddr_storage to, own;
+	socklen_t n, m;
+	int error = resolve(host, port, SOCK_STREAM, &to, &n);
+	if (!error && from)
+		error = resolve(from, "0", SOCK_STREAM, &own, &m);
+	if (error)
+		return error;
+	int fd = patient_socket(to.ss_family, SOCK_STREAM, protocol, 5);
+	if (fd == -1 || (from && bind(fd, (struct sockaddr *)&own, m) == -1))
+		return errno;
+	return connect(fd, (struct sockaddr *)&to, n) == -1 ? errno : hear(fd);
+}
+
 static int talk(char **args)
 {
-	struct sockaddr_storage to;
-	struct timeval limit = {5, 0};
-	socklen_t n;
-	char byte;
-	int error = resolve(args[0], args[1], SOCK_STREAM, &to, &n);
-	if (error)
-		return error;
-	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&to, n) == -1)
-		return errno;
-	ssize_t got = recv(fd, &byte, 1, 0);
-	return got == 0 ? say_closed() : result(got);
+	return talk_over(0, NULL, args[0], args[1]);
 }
 
-/* The same over MPTCP, which rules about TCP may not see. */
+/* Over MPTCP, which rules about TCP may not see. */
 static int talk_mptcp(char **args)
 {
-	struct sockaddr_storage to;
-	struct timeval limit = {5, 0};
-	socklen_t n;
-	char byte;
-	int error = resolve(args[0], args[1], SOCK_STREAM, &to, &n);
-	if (error)
-		return error;
-	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 262 /* IPPROTO_MPTCP */);
-	if (fd == -1)
-		return errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&to, n) == -1)
-		return errno;
-	ssize_t got = recv(fd, &byte, 1, 0);
-	return got == 0 ? say_closed() : result(got);
-}
-
-/* The same without connect(2): the first packet has data (TCP fast open). */
-static int talk_fast(char **args)
-{
-	struct sockaddr_storage to;
-	struct timeval limit = {5, 0};
-	socklen_t n;
-	char byte;
-	int error = resolve(args[0], args[1], SOCK_STREAM, &to, &n);
-	if (error)
-		return error;
-	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (sendto(fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&to, n) == -1)
-		return errno;
-	ssize_t got = recv(fd, &byte, 1, 0);
-	return got == 0 ? say_closed() : result(got);
+	return talk_over(262 /* IPPROTO_MPTCP */, NULL, args[0], args[1]);
 }
 
 /* From the address that the supervisor's own connections come from. */
 static int talk_from(char **args)
 {
-	struct sockaddr_storage to, from;
-	struct timeval limit = {5, 0};
-	socklen_t n, m;
-	char byte;
-	int error = resolve(args[1], args[2], SOCK_STREAM, &to, &n);
-	if (!error)
-		error = resolve(args[0], "0", SOCK_STREAM, &from, &m);
+	return talk_over(0, args[0], args[1], args[2]);
+}
+
+/* Without connect(2): the first packet has data (TCP fast open). */
+static int talk_fast(char **args)
+{
+	struct sockaddr_storage to;
+	socklen_t n;
+	int error = resolve(args[0], args[1], SOCK_STREAM, &to, &n);
 	if (error)
 		return error;
-	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1 || bind(fd, (struct sockaddr *)&from, m) == -1)
+	int fd = patient_socket(to.ss_family, SOCK_STREAM, 0, 5);
+	if (fd == -1 || sendto(fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&to, n) == -1)
 		return errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&to, n) == -1)
-		return errno;
-	ssize_t got = recv(fd, &byte, 1, 0);
-	return got == 0 ? say_closed() : result(got);
+	return hear(fd);
 }
 
 /* Sends a datagram on a connected socket and waits three seconds for its echo. */
 static int ask(char **args)
 {
 	struct sockaddr_storage to;
-	struct timeval limit = {3, 0};
 	socklen_t n;
-	char byte;
 	int error = resolve(args[0], args[1], SOCK_DGRAM, &to, &n);
 	if (error)
 		return error;
-	int fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
+	int fd = patient_socket(to.ss_family, SOCK_DGRAM, 0, 3);
+	if (fd == -1 || connect(fd, (struct sockaddr *)&to, n) == -1 || send(fd, "x", 1, 0) == -1)
 		return errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&to, n) == -1 || send(fd, "x", 1, 0) == -1)
-		return errno;
-	return result(recv(fd, &byte, 1, 0));
+	return hear(fd);
 }
 
 struct request {

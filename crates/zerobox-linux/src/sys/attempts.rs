@@ -1,6 +1,6 @@
 //! What a self-test tries: system calls that a sandbox has to refuse, each in its most harmless form.
 //!
-//! They give nothing that their caller does not have. Like `sys`, this file may hold `unsafe` code, under the same rule.
+//! They give nothing that their caller does not have.
 
 #![allow(clippy::cast_possible_truncation, reason = "each cast is to the width of the kernel's own field")]
 
