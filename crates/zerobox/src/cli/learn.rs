@@ -148,7 +148,12 @@ fn check(verifier: Later, report: &Report, file: &Path) -> i32 {
     }
     match verifier.go() {
         Ok(again) if again == code => {
-            say(&format!("verified: under it the command ends the same way, with {code}"))
+            say(&format!("verified: under it the command ends the same way, with {code}"));
+            if code != 0 {
+                say(
+                    "hint: if that is a failure, it may need more where it succeeds: mend it, and learn again",
+                );
+            }
         }
         Ok(again) => {
             say(&format!(
