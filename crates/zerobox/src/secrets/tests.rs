@@ -5,7 +5,8 @@ fn read(source: SecretSource) -> Result<String, String> {
     let files: &dyn Files = &crate::host::RealFiles::new();
     let env = [("TOKEN".into(), "t0ken\n".into()), ("PATH".into(), "relative:/nonexistent".into())];
     let surroundings = Surroundings { cwd: Path::new("/"), env: &env, home: None, memory: 0, files };
-    source::read(&source, &surroundings).map(|value| String::from_utf8(value.to_vec()).unwrap())
+    let programs = || crate::programs::Programs::new(Path::new("/"), |_| true, &surroundings);
+    source::read(&source, &surroundings, programs).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
 fn command(text: &str) -> Result<String, String> {
@@ -33,7 +34,7 @@ fn what_cannot_be_read_is_explained() {
         (read(SecretSource::File("/nonexistent".into())), "No such file or directory (os error 2)"),
         (
             read(SecretSource::Keyring { service: "s".to_owned(), account: "a".to_owned() }),
-            "neither `secret-tool` nor `pass` nor `op` is on PATH",
+            "neither `secret-tool` nor `pass` nor `op` is on PATH outside of projects",
         ),
     ] {
         assert_eq!(found.unwrap_err(), expected);
