@@ -71,7 +71,13 @@ impl Denials {
         // A link is a name that the command may have given it.
         let path = match path.as_os_str().as_encoded_bytes().starts_with(b"@") {
             true => path.to_owned(),
-            false => Resolved::find(path, &self.files).ok().filter(|found| found.node.is_some())?.path,
+            // Where the program stood is not known any more.
+            false => {
+                Resolved::find(&policy.cwd.join(path), &self.files)
+                    .ok()
+                    .filter(|found| found.node.is_some())?
+                    .path
+            }
         };
         let hint = Some(lifting("--allow-socket", &path, policy));
         Some(Decision { allowed: false, reason: "it was made outside".to_owned(), rule: None, hint })

@@ -306,7 +306,7 @@ fn a_hint_warns_of_what_a_link_leads_to(f: &Fixture) -> Verdict {
     let server = f.serve("stream", &path);
     f.link("../home/.ssh/agent.sock", "project/api.sock");
     let read = format!("--allow-read={}", f.path("home/.ssh"));
-    let outcome = f.inside(&[&read], &["unix-connect", "api.sock"]);
+    let outcome = f.inside(&["--report=denials", &read], &["unix-connect", "api.sock"]);
     outcome.assert_stdout(&format!("{REFUSED}\n"));
     outcome
         .assert_stderr_has("think twice: keys of ssh would be open with")
@@ -315,7 +315,7 @@ fn a_hint_warns_of_what_a_link_leads_to(f: &Fixture) -> Verdict {
     let plain = f.path("outside/plain.sock");
     let _server = f.serve("stream", &plain);
     let read = format!("--allow-read={}", f.path("outside"));
-    let outcome = f.inside(&[&read], &["unix-connect", &plain]);
+    let outcome = f.inside(&["--report=denials", &read], &["unix-connect", &plain]);
     outcome.assert_stderr_has(&format!("hint: --allow-socket={plain}"));
     Ok(())
 }
