@@ -1,4 +1,4 @@
-"""The load of bench/network: netload.c, its server, and one client for each way to the server."""
+"""The loads of bench/network and bench/secrets: a server, and one client for each way to it."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ import subprocess
 import subjects
 from measure import Failed
 
-SOURCE = pathlib.Path(__file__).resolve().with_name("netload.c")
+HERE = pathlib.Path(__file__).resolve().parent
 NAME = "bench.test"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -32,6 +32,9 @@ class Way:
 class Load:
     """The server and its clients. All of them are gone on exit."""
 
+    name = "netload"
+    libraries = ()
+
     def __init__(self, ws):
         self.ws = ws
         self._stack = contextlib.ExitStack()
@@ -40,12 +43,8 @@ class Load:
         try:
             self.tools = self.ws.root / "tools"
             self.tools.mkdir()
-            self.program = str(self.tools / "netload")
-            build = ["cc", "-O2", "-pthread", "-o", self.program, str(SOURCE)]
-            done = subprocess.run(build, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Failed(f"cannot compile `{SOURCE.name}`: {done.stderr.strip()}")
-            server = self.start([self.program, "serve"])
+            self.program = compiled(self.tools, self.name, self.libraries)
+            server = self.start([self.program, "serve", *self.serve()])
             self.port = int(server.stdout.readline() or 0)
             if not self.port:
                 raise Failed("the server did not start")
@@ -57,6 +56,10 @@ class Load:
     def __exit__(self, *_):
         self._stack.close()
 
+    def serve(self):
+        """What the server is told."""
+        return []
+
     def start(self, argv):
         """Starts what ends with its standard input, or is made to end."""
         pipe = subprocess.PIPE
@@ -65,7 +68,11 @@ class Load:
         return child
 
     def client(self, way):
-        return Client(self, way)
+        return Client(way, self.start([*way.argv, self.program, "client", *self.to(way)]))
+
+    def to(self, way):
+        """What the client is told."""
+        return [way.host, str(way.port)]
 
     def direct(self):
         return Way("direct", [], "127.0.0.1", self.port)
@@ -110,10 +117,10 @@ class Load:
 class Client:
     """A client that takes one command after another, so that no start-up is part of any figure."""
 
-    def __init__(self, load, way):
+    def __init__(self, way, child):
         self.way = way
-        self.child = load.start([*way.argv, load.program, "client", way.host, str(way.port)])
-        self.relay = way.relay or self.child.pid
+        self.child = child
+        self.relay = way.relay or child.pid
 
     def ask(self, command, seconds=60):
         """The numbers that the client answers with."""
@@ -133,6 +140,16 @@ class Client:
         """Seconds of CPU that the process between client and server has had, all its threads together."""
         fields = pathlib.Path(f"/proc/{self.relay}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def compiled(folder, name, libraries=()):
+    """The program that `name`.c beside us becomes, in `folder`."""
+    program, source = str(folder / name), str(HERE / f"{name}.c")
+    build = ["cc", "-O2", "-pthread", "-o", program, source, *(f"-l{library}" for library in libraries)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"cannot compile `{name}.c`: {done.stderr.strip()}")
+    return program
 
 
 def end(child):

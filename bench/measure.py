@@ -34,6 +34,15 @@ def startup(ws, cases, rounds, runs):
     return samples
 
 
+def by_round(one, other, rounds, compare):
+    """Compares the medians of two cases of `startup` round by round, and returns their interval."""
+    medians = []
+    for samples in (one, other):
+        runs = len(samples) // rounds
+        medians.append([median(samples[at : at + runs]) for at in range(0, runs * rounds, runs)])
+    return interval([compare(a, b) for a, b in zip(*medians)])
+
+
 def hyperfine(ws, case, runs):
     out = ws.scratch / "hyperfine.json"
     command = shlex.join([*case.argv, *case.command])
@@ -52,10 +61,10 @@ def hyperfine(ws, case, runs):
     return [seconds * 1000 for seconds in json.loads(out.read_text())["results"][0]["times"]]
 
 
-def wall(ws, argv, cwd=None, **how):
-    """Seconds that a command takes. It must succeed."""
+def wall(ws, argv, cwd=None, most=0, **how):
+    """Seconds that a command takes. Its status must be at most `most`."""
     done, seconds = ws.run(argv, cwd or ws.empty, **how)
-    if done.returncode:
+    if not 0 <= done.returncode <= most:
         raise Failed(f"`{shlex.join(argv)}` failed: {done.stderr.decode(errors='replace').strip()}")
     return seconds
 
@@ -92,6 +101,22 @@ def pairs(count, bare, inside):
         else:
             taken.append((bare(), inside()))
     return taken
+
+
+def turns(ways, rounds, measured):
+    """What `measured` returns for each way, in rounds whose order turns, after one that warms up.
+
+    `ways` is a dict of name and whatever `measured` is given.
+    """
+    samples = {name: [] for name in ways}
+    names = list(ways)
+    for number in range(-1, rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            sample = measured(ways[name])
+            if number >= 0:
+                samples[name].append(sample)
+    return samples
 
 
 @dataclasses.dataclass

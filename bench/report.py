@@ -6,9 +6,6 @@ import pathlib
 import statistics
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-STARTUP, NETWORK = (
-    (f"<!-- {name}:start -->", f"<!-- {name}:end -->") for name in ("bench", "bench-network")
-)
 
 
 class NoMarkers(Exception):
@@ -46,7 +43,7 @@ class Result:
     startup: list = dataclasses.field(default_factory=list)  # (name, samples in ms)
     memory: list = dataclasses.field(default_factory=list)  # (name, processes)
     work: list = dataclasses.field(default_factory=list)  # (name, pairs in s, ratio)
-    tables: list = dataclasses.field(default_factory=list)  # of bench/network, made there
+    tables: list = dataclasses.field(default_factory=list)  # Markdown, made by the benchmark
     bars: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
 
@@ -121,7 +118,13 @@ def table(head, rows):
     return "\n".join([line(head), line(rule), *map(line, rows)])
 
 
-def write_readme(text, markers=STARTUP):
+def markers(name):
+    """What stands around the tables of a benchmark; those of start-up were the first."""
+    place = "bench" if name == "startup" else f"bench-{name}"
+    return f"<!-- {place}:start -->", f"<!-- {place}:end -->"
+
+
+def write_readme(text, markers):
     """Replaces what stands between the markers and touches nothing else."""
     before, after = around(markers)
     README.write_text(f"{before}{markers[0]}\n{text}\n{markers[1]}{after}")

@@ -28,6 +28,7 @@ class Workspace:
     def __init__(self, uid, zerobox):
         self.uid = uid if os.geteuid() == 0 else None
         self.source = zerobox
+        self.variables = {}  # of all commands, beside those that `start` gives them
         self._tree = None
         self._rules = None
 
@@ -85,7 +86,7 @@ class Workspace:
             "LOGNAME": "bench",
             "SHELL": "/bin/sh",
             "LANG": "C.UTF-8",
-        }
+        } | self.variables
         prefix = []
         if mount:
             prefix = [

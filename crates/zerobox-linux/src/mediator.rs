@@ -65,7 +65,7 @@ struct Waiting {
 
 impl Mediator {
     pub(crate) fn new(listener: OwnedFd, prepared: &Prepared) -> Self {
-        let observation = prepared.plan.as_ref().map_or(Observation::Nothing, |plan| plan.filter.observation);
+        let observation = prepared.plan.as_ref().map_or(Observation::Off, |plan| plan.filter.observation);
         let observer = Observer::new(observation);
         let (granted, network) = (&prepared.sockets, &prepared.network);
         // What follows a captured connection happens outside, and an observed call goes on at once. Between two programs

@@ -47,9 +47,9 @@ impl Observer {
     /// One for `observation`; `None` if there is nothing to observe.
     pub(crate) fn new(observation: Observation) -> Option<Self> {
         let everything = match observation {
-            Observation::Nothing => return None,
+            Observation::Off => return None,
             Observation::Denials => false,
-            Observation::Everything => true,
+            Observation::All => true,
         };
         Some(Self { everything, told: HashMap::new(), order: Vec::new() })
     }

@@ -217,7 +217,7 @@ impl Prepared {
 }
 
 fn filter(plan: &Plan) -> Vec<sock_filter> {
-    seccomp::compile(&plan.syscalls, plan.filter.observation != Observation::Nothing)
+    seccomp::compile(&plan.syscalls, plan.filter.observation != Observation::Off)
 }
 
 impl Command {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 /// Something that happened at the edge of the sandbox. Names are as they were asked for, so they may hold anything.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The command is about to run.
@@ -161,6 +162,7 @@ pub enum Event {
 
 /// A decision as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Decision {
     /// Whether it may happen.
     pub allowed: bool,
@@ -317,5 +319,16 @@ mod tests {
             "reason": "denied (`--deny-net=a.test`)", "rule": "--deny-net=a.test"
         });
         assert_eq!(serde_json::to_value(event).unwrap(), expected);
+    }
+
+    /// A line of `--events` is one of these with a `time`. When this fails because events have changed, what it prints is what
+    /// the file has to be; and what readers know must go on meaning what it means.
+    #[test]
+    fn the_schema_is_the_one_that_is_checked_in() {
+        let mut schema = schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let schema = serde_json::to_value(schema.root_schema_for::<Event>()).unwrap();
+        let checked_in: serde_json::Value =
+            serde_json::from_str(include_str!("../../../schema/events.schema.json")).unwrap();
+        assert!(schema == checked_in, "{}", serde_json::to_string_pretty(&schema).unwrap());
     }
 }

@@ -8,16 +8,17 @@ use serde::Serialize;
 pub enum Observation {
     /// Nothing but what the proxy decides about.
     #[default]
-    Nothing,
+    Off,
     /// What is likely to be refused: opening files by their path, changes of files, programs, and system calls that the
     /// filter refuses.
     Denials,
     /// Every use of a path, also what is allowed.
-    Everything,
+    All,
 }
 
 /// What is done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FileUse {
     /// It is read, listed or looked at.

@@ -22,6 +22,9 @@ use zerobox_policy::{Event, Host, NetVerdict, Scheme};
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many bytes for a client wait coded, of which every stream that is read slowly has as many; rustls has 64 KiB.
+const UNSENT: usize = 32 * 1024;
+
 /// Serves a client that begins with TLS, whose server is connected, or for whom a connection may wait.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
@@ -59,7 +62,7 @@ pub(crate) async fn serve(
             return refuse(shared, &target, hello, why, AlertDescription::InternalError).await;
         }
     };
-    let client = match timeout(PATIENCE, hello.into_stream(config)).await {
+    let mut client = match timeout(PATIENCE, hello.into_stream(config)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => {
             let (why, _) = tls::failure(&error);
@@ -70,6 +73,7 @@ pub(crate) async fn serve(
         }
         Err(_) => return,
     };
+    client.get_mut().1.set_buffer_limit(Some(UNSENT));
     let is_h2 = protocol.as_deref() == Some(H2);
     let site = Site::new(shared, Arc::clone(&target), Scheme::Https);
     let left = Box::pin(http::serve(site, Wire::Tls(Box::new(client.into())), link, None, is_h2)).await;

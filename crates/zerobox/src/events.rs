@@ -1,4 +1,4 @@
-//! What a run tells about its network: a stream of events for programs, and the denials for the report.
+//! What a run tells: a stream of events for programs, and the denials for the report.
 
 use crate::error::Error;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -41,7 +41,7 @@ impl FromStr for EventSink {
 
 /// A thing that was denied, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Blocked {
+pub struct Denial {
     /// What was tried.
     pub what: String,
     /// Why it was denied.
@@ -158,11 +158,11 @@ struct Ledger {
     events: Option<Vec<Counted>>,
     live: Option<Live>,
     stream: Option<Stream>,
-    blocked: Vec<Blocked>,
+    denials: Vec<Denial>,
     failed: Vec<Failed>,
     secrets: Vec<SecretUse>,
     index: HashMap<(String, String), usize>,
-    /// Denials of things that came when there were [`MOST_BLOCKED`] others.
+    /// Denials of things that came when there were [`MOST_DENIALS`] others.
     others: u64,
 }
 
@@ -181,7 +181,7 @@ struct Stream {
 /// What is known of the events at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    pub(crate) blocked: Vec<Blocked>,
+    pub(crate) denials: Vec<Denial>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) secrets: Vec<SecretUse>,
     pub(crate) events: Vec<Counted>,
@@ -206,7 +206,7 @@ impl Events {
             events: collects.then(Vec::new),
             live: None,
             stream: None,
-            blocked: Vec::new(),
+            denials: Vec::new(),
             failed: Vec::new(),
             secrets: Vec::new(),
             index: HashMap::new(),
@@ -276,7 +276,7 @@ impl Events {
         let Ok(mut ledger) = self.0.lock() else { return Summary::default() };
         Summary {
             lost: ledger.stream.take().is_some_and(Stream::finish),
-            blocked: std::mem::take(&mut ledger.blocked),
+            denials: std::mem::take(&mut ledger.denials),
             events: ledger.events.take().unwrap_or_default(),
             failed: std::mem::take(&mut ledger.failed),
             secrets: std::mem::take(&mut ledger.secrets),
@@ -356,13 +356,13 @@ impl Ledger {
 
     fn count(&mut self, event: &Event, decision: &Decision, count: u64) {
         let key = (event.to_string(), decision.reason.clone());
-        if let Some(blocked) = self.index.get(&key).and_then(|at| self.blocked.get_mut(*at)) {
-            blocked.count += count;
-        } else if self.blocked.len() == MOST_BLOCKED {
+        if let Some(denial) = self.index.get(&key).and_then(|at| self.denials.get_mut(*at)) {
+            denial.count += count;
+        } else if self.denials.len() == MOST_DENIALS {
             self.others += count;
         } else {
-            self.index.insert(key.clone(), self.blocked.len());
-            self.blocked.push(Blocked {
+            self.index.insert(key.clone(), self.denials.len());
+            self.denials.push(Denial {
                 what: key.0,
                 reason: key.1,
                 rule: decision.rule.clone(),
@@ -376,7 +376,7 @@ impl Ledger {
 }
 
 /// As many different things are remembered; further ones are counted together.
-const MOST_BLOCKED: usize = 256;
+const MOST_DENIALS: usize = 256;
 const MOST_FAILED: usize = 32;
 const MOST_COLLECTED: usize = 1 << 16;
 const MOST_USED: usize = 256;
@@ -416,6 +416,6 @@ mod tests {
         let summary = events.summary();
         let uses: Vec<_> = summary.secrets.iter().map(|used| (used.host.as_str(), used.count)).collect();
         assert_eq!(uses, [("api.github.com", 2), ("github.com:8443", 1)]);
-        assert_eq!(summary.blocked.len(), 1);
+        assert_eq!(summary.denials.len(), 1);
     }
 }

@@ -102,7 +102,7 @@ fn opened(request: Request, asked: &Policy, all_hosts: bool) -> Request {
         deny_read: request.deny_read.into_iter().chain(stores.map(|store| quote::comma(&store))).collect(),
         allow_net: request.allow_net.into_iter().chain(all_hosts.then_some(NetList::All)).collect(),
         throw_away: true,
-        observation: Observation::Everything,
+        observation: Observation::All,
         strict: false,
         ..request
     }

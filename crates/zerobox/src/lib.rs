@@ -37,7 +37,7 @@ mod why;
 
 pub use doctor::{Diagnosis, Finding, Health, Need, State};
 pub use error::Error;
-pub use events::{Blocked, EventSink, Failed, Live, SecretUse};
+pub use events::{Denial, EventSink, Failed, Live, SecretUse};
 pub use host::Host;
 pub use report::{Outcome, Report};
 pub use supervisor::{Session, run};

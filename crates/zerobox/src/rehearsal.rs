@@ -50,7 +50,7 @@ fn everything(request: Request) -> Request {
         origins: Origins::default(),
         share_tmp: Some(true),
         strict: false,
-        observation: Observation::Everything,
+        observation: Observation::All,
         ..request
     }
 }

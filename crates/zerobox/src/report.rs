@@ -1,7 +1,7 @@
 //! What is known at the end of a run.
 
 use crate::changes::short;
-use crate::events::{Blocked, Counted, Failed, SecretUse};
+use crate::events::{Counted, Denial, Failed, SecretUse};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Degradation;
@@ -18,19 +18,19 @@ pub struct Report {
     pub dropped: Vec<PathBuf>,
     /// Files that others will run, and that were written during the run.
     pub created: Vec<Watched>,
-    /// What was denied of the network.
-    pub blocked: Vec<Blocked>,
+    /// What was denied.
+    pub denials: Vec<Denial>,
     /// Connections that were allowed and did not come about.
     pub failed: Vec<Failed>,
     /// Which secrets were sent where, and how often.
     pub secrets: Vec<SecretUse>,
-    /// Whether nothing was held, and `blocked` is what would have been (`--would-deny`).
+    /// Whether nothing was held, and `denials` is what would have been (`--would-deny`).
     pub rehearsed: bool,
     /// All events, if they were collected.
     #[serde(skip)]
     pub(crate) events: Vec<Counted>,
-    /// How many further denials there were, of other things than those in `blocked`.
-    pub otherwise_blocked: u64,
+    /// How many further denials there were, of other things than those in `denials`.
+    pub other_denials: u64,
     /// Whether the stream of events is not complete.
     pub events_lost: bool,
     /// What this machine could not hold as well as the policy asked.
@@ -136,9 +136,9 @@ impl Report {
         }
         let verb = if self.rehearsed { "would be blocked" } else { "blocked" };
         // What comes last is likely to be what the command ended for.
-        let (looks, others): (Vec<_>, Vec<_>) = self.blocked.iter().partition(|blocked| blocked.look);
+        let (looks, others): (Vec<_>, Vec<_>) = self.denials.iter().partition(|denial| denial.look);
         let shown = looks.iter().rev().take(LISTED_LOOKS);
-        others.iter().chain(shown).for_each(|blocked| lines.extend(blocked.lines(verb)));
+        others.iter().chain(shown).for_each(|denial| lines.extend(denial.lines(verb)));
         if looks.len() > LISTED_LOOKS {
             lines.push(format!("{verb}: reads of {} other files", looks.len() - LISTED_LOOKS));
             lines.push("hint: `--verbose` tells of each when it happens".to_owned());
@@ -146,8 +146,8 @@ impl Report {
         for Failed { what, count } in &self.failed {
             lines.push(format!("failed outside: {what}{}", times(*count)));
         }
-        if self.otherwise_blocked > 0 {
-            lines.push(format!("blocked: {} other attempts", self.otherwise_blocked));
+        if self.other_denials > 0 {
+            lines.push(format!("{verb}: {} other attempts", self.other_denials));
         }
         if self.events_lost {
             lines.push("not all events could be written (`--events`)".to_owned());
@@ -165,7 +165,7 @@ impl Report {
     }
 }
 
-impl Blocked {
+impl Denial {
     fn lines(&self, verb: &str) -> impl Iterator<Item = String> {
         let Self { what, reason, count, program, .. } = self;
         let by = program.iter().map(|program| format!(" ({program})")).collect::<String>();

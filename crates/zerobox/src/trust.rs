@@ -7,7 +7,8 @@
 mod java;
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zerobox_linux::Contents;
 use zerobox_policy::{Origin, Policy, Variable};
@@ -35,15 +36,12 @@ impl Trust {
     pub(crate) fn new(policy: &Policy) -> io::Result<Option<Self>> {
         let Some((authority, pem)) = Authority::of(&policy.network)? else { return Ok(None) };
         let mut files: Vec<(PathBuf, Contents)> = Vec::new();
-        let mut roots = String::new();
         for bundle in BUNDLES {
             let Ok(path) = std::fs::canonicalize(bundle) else { continue };
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            if !files.iter().any(|(known, _)| *known == path) {
-                if roots.is_empty() {
-                    roots.clone_from(&text);
-                }
-                files.push((path, format!("{text}\n{pem}").into()));
+            if !files.iter().any(|(known, _)| *known == path)
+                && let Ok(text) = with_certificate(&path, &pem)
+            {
+                files.push((path, text.into()));
             }
         }
         let bundle = files.first().map_or(PathBuf::from(OWN), |(path, _)| path.clone());
@@ -51,16 +49,17 @@ impl Trust {
         let mut trust =
             Self { authority, files, certificate: bundle.clone(), bundle, folder: None, store: None };
         if policy.granted(Path::new("/run")).is_none() {
-            trust.add_own(policy, &roots, pem);
+            trust.add_own(policy, pem);
         }
         Ok(Some(trust))
     }
 
     /// Adds files that no distribution has.
-    fn add_own(&mut self, policy: &Policy, roots: &str, pem: String) {
+    fn add_own(&mut self, policy: &Policy, pem: String) {
         if java::is_visible(policy) {
             let store = PathBuf::from(STORE);
-            self.files.push((store.clone(), trust_store(&format!("{roots}\n{pem}")).into()));
+            let all = self.files.first().map_or(pem.as_bytes(), |(_, bundle)| bundle.as_bytes());
+            self.files.push((store.clone(), trust_store(&String::from_utf8_lossy(all)).into()));
             self.store = Some(store);
         }
         let folder = PathBuf::from(FOLDER);
@@ -87,6 +86,17 @@ impl Trust {
             java::announce(store, environment);
         }
     }
+}
+
+/// A bundle with one certificate more. Bundles are large, and every copy of one is a tenth of a millisecond of the start.
+fn with_certificate(bundle: &Path, pem: &str) -> io::Result<String> {
+    let mut file = File::open(bundle)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    let mut text = String::with_capacity(length + pem.len() + 1);
+    file.read_to_string(&mut text)?;
+    text.push('\n');
+    text.push_str(pem);
+    Ok(text)
 }
 
 /// Where distributions keep all authorities in one file: Debian and Arch, Fedora, Alpine, openSUSE, Nix.

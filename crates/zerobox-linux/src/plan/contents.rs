@@ -2,10 +2,12 @@
 
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
-/// The contents of a file that is shown inside.
+/// The contents of a file that is shown inside. A plan is copied on its way to the sandbox, and a bundle of certificates is
+/// large: its copies share it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Contents(Vec<u8>);
+pub struct Contents(Arc<Vec<u8>>);
 
 impl Contents {
     /// As they are written.
@@ -16,13 +18,13 @@ impl Contents {
 
 impl From<String> for Contents {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self(Arc::new(text.into_bytes()))
     }
 }
 
 impl From<Vec<u8>> for Contents {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Arc::new(bytes))
     }
 }
 

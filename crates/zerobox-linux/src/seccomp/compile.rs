@@ -171,10 +171,10 @@ mod tests {
     fn the_program_says_what_the_table_says() {
         let strict =
             Options { mediate_sockets: true, fix_affinity: true, spare_group: true, ..Options::default() };
-        let seen = [Observation::Denials, Observation::Everything]
-            .map(|observation| Options { observation, ..strict });
+        let seen =
+            [Observation::Denials, Observation::All].map(|observation| Options { observation, ..strict });
         for options in [Options::default(), strict].into_iter().chain(seen) {
-            let tell = options.observation != Observation::Nothing;
+            let tell = options.observation != Observation::Off;
             let entries = entries(options);
             assert!(
                 entries.windows(2).all(|pair| pair[0].number < pair[1].number),

@@ -78,7 +78,7 @@ pub struct Options {
 impl Options {
     /// Whether init gets notifications of calls.
     pub(crate) fn needs_listener(self) -> bool {
-        self.mediate_sockets || self.observation != Observation::Nothing
+        self.mediate_sockets || self.observation != Observation::Off
     }
 }
 

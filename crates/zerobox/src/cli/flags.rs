@@ -87,13 +87,13 @@ impl Flags {
     /// What to observe, given whether somebody reads what is printed.
     pub(crate) fn observation(&self, on_terminal: bool) -> Observation {
         match self.report {
-            Some(Reporting::Off) => Observation::Nothing,
+            Some(Reporting::Off) => Observation::Off,
             Some(Reporting::Denials) => Observation::Denials,
-            Some(Reporting::All) => Observation::Everything,
+            Some(Reporting::All) => Observation::All,
             None if on_terminal && !self.quiet || self.verbose || self.events.is_some() => {
                 Observation::Denials
             }
-            None => Observation::Nothing,
+            None => Observation::Off,
         }
     }
 }
