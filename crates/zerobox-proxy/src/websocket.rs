@@ -57,7 +57,7 @@ impl Messages {
                     None => return Ok(output),
                 },
             };
-            let wanted = head.left.min(PIECE as u64) as usize;
+            let wanted = usize::try_from(head.left).unwrap_or(PIECE).min(PIECE);
             if self.input.len() < wanted {
                 self.frame = Some(head);
                 return Ok(output);
@@ -178,11 +178,11 @@ mod tests {
 
     /// The messages in frames that are well formed, each with its kind.
     fn read(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let (mut found, mut open): (Vec<(u8, Vec<u8>)>, Option<(u8, Vec<u8>)>) = (Vec::new(), None);
+        let (mut found, mut open) = (Vec::new(), None::<(u8, Vec<u8>)>);
         while let [first, length, rest @ ..] = bytes {
             let (length, rest) = match length {
                 126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
-                127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
+                127 => (usize::from_be_bytes(rest[..8].try_into().unwrap()), &rest[8..]),
                 length => (usize::from(*length), rest),
             };
             let (text, rest) = rest.split_at(length);
