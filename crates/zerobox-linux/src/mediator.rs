@@ -125,18 +125,19 @@ impl Mediator {
         let (number, listener) = (notification.data.nr, self.listener.as_fd());
         let result = match seccomp::decide(&self.rules, number, &notification.data.args) {
             Some((entry, Action::Fail(errno))) => {
-                sys::answer(listener, notification.id, Err(Errno::from_raw_os_error(errno)));
                 if let Some(observer) = &mut self.observer {
                     observer.refused(entry.name, &notification, errno, supervisor);
                 }
+                sys::answer(listener, notification.id, Err(Errno::from_raw_os_error(errno)));
                 return;
             }
             Some((_, Action::Observe)) => {
-                let attempts = seccomp::row(number).map(|row| Attempt::of(&notification, row));
-                sys::go_on(listener, notification.id);
-                for attempt in attempts.into_iter().flatten() {
-                    self.observer.iter_mut().for_each(|observer| observer.look(&attempt, supervisor));
+                if let (Some(observer), Some(row)) = (&mut self.observer, seccomp::row(number)) {
+                    Attempt::of(&notification, row)
+                        .iter()
+                        .for_each(|attempt| observer.look(attempt, supervisor));
                 }
+                sys::go_on(listener, notification.id);
                 return;
             }
             Some((_, Action::Mediate)) if i64::from(number) == libc::SYS_connect => {

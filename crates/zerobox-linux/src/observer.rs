@@ -1,9 +1,10 @@
 //! What init sees of the calls that the filter tells it of, for the report.
 //!
-//! An observed call goes on as soon as its path has been copied, and whatever becomes of it is the kernel's decision alone:
-//! the copy may be of something else than what the kernel reads a moment later. So the report may be led astray by a
-//! program that means to, and nothing else can. Whether the call will work is found out by `faccessat(2)` on the same path,
-//! in the same view. What works is not told, unless everything is to be.
+//! An observed call goes on after the look, and whatever becomes of it is the kernel's decision alone: what was looked at may
+//! be something else than what the kernel reads a moment later. So the report may be led astray by a program that means to,
+//! and nothing else can. Whether the call will work is found out by `faccessat(2)` on the same path, in the same view. What
+//! works is not told, unless everything is to be. Until the look is over the caller waits: many a program ends with the
+//! first refusal, and neither its name nor the directory that it was in can be asked for afterwards.
 //!
 //! Not seen are: files below `/proc` and `/dev`, which are somebody else's when init asks for them, and what a program tries
 //! while init's socket to the supervisor is full.
@@ -65,7 +66,7 @@ impl Observer {
         self.tell(subject, errno.map_or(0, Errno::raw_os_error), attempt.caller, supervisor);
     }
 
-    /// Tells of a call that the filter refuses.
+    /// Tells of a call that the filter refuses, before it is answered.
     pub(crate) fn refused(
         &mut self,
         name: &'static str,
@@ -111,8 +112,7 @@ impl Observer {
 }
 
 impl Attempt {
-    /// What the call of `notification`, of which `row` is, does with its files. Copies the paths; call it before the call
-    /// goes on.
+    /// What the call of `notification`, of which `row` is, does with its files. To be looked at before the call goes on.
     pub(crate) fn of(notification: &Notification, row: &Row) -> Vec<Self> {
         row.paths.iter().filter_map(|argument| Self::at(notification, argument)).collect()
     }

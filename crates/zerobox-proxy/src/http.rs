@@ -261,10 +261,10 @@ impl Origin {
                     "the server changed the protocol without being asked",
                 ));
             };
-            if let Some(refusal) = site.unreadable(&answer) {
-                return Ok(refusal);
-            }
-            let cleaned = site.cleaned(&answer);
+            let cleaned = match site.cleaned(&answer) {
+                Ok(cleaned) => cleaned,
+                Err(refusal) => return Ok(*refusal),
+            };
             *lock(upgrade) = Some(Changed { client, server: hyper::upgrade::on(&mut answer), cleaned });
         }
         Ok(site.answer(ledger.as_deref(), answer))

@@ -353,18 +353,16 @@ impl Site {
         answer
     }
 
-    /// What the client gets in the place of an answer that changes the protocol to one in which secrets cannot be seen.
-    pub(crate) fn unreadable<B>(&self, answer: &Response<B>) -> Option<Answer> {
-        let headers = answer.headers();
-        let is_extended = is_websocket(headers) && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
-        let why = "the server uses an extension of WebSocket for which it was not asked";
-        (is_extended && !self.bound.is_empty()).then(|| text(StatusCode::BAD_GATEWAY, why))
-    }
-
     /// What becomes of what the server says when it has changed the protocol, if it has seen secrets.
-    pub(crate) fn cleaned<B>(&self, answer: &Response<B>) -> Option<Cleaned> {
-        let table = self.shared.vault.values().filter(|_| !self.bound.is_empty())?;
-        Cleaned::new(answer.headers(), &table)
+    pub(crate) fn cleaned<B>(&self, answer: &Response<B>) -> Result<Option<Cleaned>, Box<Answer>> {
+        if self.bound.is_empty() {
+            return Ok(None);
+        }
+        if is_websocket(answer.headers()) && answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+            let why = "the server uses an extension of WebSocket for which it was not asked";
+            return Err(Box::new(text(StatusCode::BAD_GATEWAY, why)));
+        }
+        Ok(self.shared.vault.values().and_then(|table| Cleaned::new(answer.headers(), &table)))
     }
 
     /// Makes an answer what the client gets, and tells what was used to get it.

@@ -57,7 +57,7 @@ impl Messages {
                     None => return Ok(output),
                 },
             };
-            let wanted = usize::try_from(head.left).unwrap_or(PIECE).min(PIECE);
+            let wanted = usize::try_from(head.left).map_or(PIECE, |left| left.min(PIECE));
             if self.input.len() < wanted {
                 self.frame = Some(head);
                 return Ok(output);
@@ -178,11 +178,14 @@ mod tests {
 
     /// The messages in frames that are well formed, each with its kind.
     fn read(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let (mut found, mut open) = (Vec::new(), None::<(u8, Vec<u8>)>);
+        let mut found = Vec::new();
+        let mut open: Option<(u8, Vec<u8>)> = None;
         while let [first, length, rest @ ..] = bytes {
             let (length, rest) = match length {
                 126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
-                127 => (usize::from_be_bytes(rest[..8].try_into().unwrap()), &rest[8..]),
+                127 => {
+                    (usize::try_from(u64::from_be_bytes(rest[..8].try_into().unwrap())).unwrap(), &rest[8..])
+                }
                 length => (usize::from(*length), rest),
             };
             let (text, rest) = rest.split_at(length);

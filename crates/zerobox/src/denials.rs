@@ -107,7 +107,7 @@ impl Denials {
             return None;
         }
         let reason = match verdict.rule {
-            Some(rule) if rule.effect == Effect::Deny => format!("denied ({})", rule.origin),
+            Some(rule) if rule.effect == Effect::Deny => format!("denied (`{}`)", rule.origin),
             _ => match private(policy, path) {
                 Some(ScratchKind::Home) => "the home directory is private".to_owned(),
                 Some(ScratchKind::Temporary) => "temporary directories are private".to_owned(),

@@ -9,13 +9,12 @@ pub(crate) use source::ask;
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::programs::Programs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zerobox_linux::SecretMemory;
 use zerobox_policy::{
-    Access, Format, Hidden, Policy, Secret, SecretName, SecretSource, SecretText, matching_parts,
-    placeholder, random_bytes, secret_parts, with_placeholders,
+    Format, Hidden, Policy, Secret, SecretName, SecretSource, SecretText, matching_parts, placeholder,
+    random_bytes, secret_parts, with_placeholders,
 };
 use zeroize::Zeroizing;
 
@@ -97,13 +96,7 @@ impl Secrets {
         }
         let value = match &secret.source {
             SecretSource::Value => given.take(&secret.name).ok_or("the request has no value")?,
-            source => {
-                let surroundings = host.surroundings();
-                let is_writable = |path: &Path| policy.granted(path) == Some(Access::Write);
-                source::read(source, &surroundings, || {
-                    Programs::new(&policy.cwd, is_writable, &surroundings)
-                })?
-            }
+            source => source::read(source, policy, &host.surroundings())?,
         };
         let placeholder = self.hold(&secret.name, value)?;
         match &secret.source {

@@ -10,16 +10,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use zerobox_linux::SecretMemory;
-use zerobox_policy::{SecretSource, Surroundings};
+use zerobox_policy::{Access, Policy, SecretSource, Surroundings};
 
-/// The value that is at `source`, without one newline at its end. `programs` may be asked for it.
+/// The value that is at `source`, without one newline at its end.
 ///
 /// # Errors
 /// Why there is none, without a word of it.
 pub(super) fn read(
     source: &SecretSource,
+    policy: &Policy,
     surroundings: &Surroundings<'_>,
-    programs: impl FnOnce() -> Programs,
 ) -> Result<SecretMemory, String> {
     let mut value = match source {
         SecretSource::Environment(name) => {
@@ -32,7 +32,10 @@ pub(super) fn read(
         SecretSource::Command(command) => {
             run(Command::new("/bin/sh").arg("-c").arg(command), Stdio::inherit())?
         }
-        SecretSource::Keyring { service, account } => look_up(service, account, &programs())?,
+        SecretSource::Keyring { service, account } => {
+            let is_writable = |path: &Path| policy.granted(path) == Some(Access::Write);
+            look_up(service, account, &Programs::new(&policy.cwd, is_writable, surroundings))?
+        }
         SecretSource::Value | SecretSource::Parts { .. } => return Err("it is not read".to_owned()),
     };
     let line = value.strip_suffix(b"\n").map_or(&*value, |line| line.strip_suffix(b"\r").unwrap_or(line));

@@ -1,12 +1,13 @@
 use super::*;
-use zerobox_policy::{Files, Surroundings};
+use zerobox_policy::{Files, Policy, Request, Surroundings};
 
 fn read(source: SecretSource) -> Result<String, String> {
     let files: &dyn Files = &crate::host::RealFiles::new();
     let env = [("TOKEN".into(), "t0ken\n".into()), ("PATH".into(), "relative:/nonexistent".into())];
     let surroundings = Surroundings { cwd: Path::new("/"), env: &env, home: None, memory: 0, files };
-    let programs = || crate::programs::Programs::new(Path::new("/"), |_| true, &surroundings);
-    source::read(&source, &surroundings, programs).map(|value| String::from_utf8(value.to_vec()).unwrap())
+    let request = Request { command: vec!["true".into()], ..Request::default() };
+    let policy = Policy::resolve(&request, &surroundings).unwrap();
+    source::read(&source, &policy, &surroundings).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
 fn command(text: &str) -> Result<String, String> {

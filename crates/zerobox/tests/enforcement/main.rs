@@ -42,6 +42,7 @@ mod net_streams;
 mod net_udp;
 mod net_world;
 mod network;
+mod observer;
 mod outcome;
 mod pair;
 mod processes;
@@ -164,6 +165,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("environment", environment::CASES),
     ("input", input::CASES),
     ("reports", reports::CASES),
+    ("observer", observer::CASES),
     ("leftovers", leftovers::CASES),
     ("why", why::CASES),
     ("doctor", doctor::CASES),

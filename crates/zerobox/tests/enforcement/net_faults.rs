@@ -225,16 +225,12 @@ fn endless_questions(f: &Fixture) -> Verdict {
         let script = format!("{}\n{script}", crate::net_hosts::PRELUDE);
         let flags = [rule, &one.allow("a.test"), &one.pin("a.test")];
         let mut running = f.start(&flags, &["/usr/bin/python3", "-c", &script, &one.port()]);
-        // Longer than usual.
-        for _ in 0..3 {
-            if eventually(Duration::from_secs(9), || one.contacts() > 0) {
-                break;
-            }
-        }
+        // Longer than usual, and much longer on a busy machine: so many questions take processor time.
+        eventually(Duration::from_secs(70), || one.contacts() > 0);
         running.expect("b't'");
         let peak = peak(&running);
         assert!(peak < 64 * 1024, "{rule}: {peak} KiB");
-        running.finish(2 * LIMIT).assert_code(0);
+        running.finish(5 * LIMIT).assert_code(0);
     }
     Ok(())
 }

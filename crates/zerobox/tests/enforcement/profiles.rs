@@ -406,14 +406,17 @@ fn clients_say_their_own_hosts(f: &Fixture) -> Verdict {
 
 /// `PATH` leads into the project, as an activated `.venv` does, and the command runs in a directory below it.
 fn programs_of_a_project_are_not_run_outside(f: &Fixture) -> Verdict {
-    let planted = format!("#!/bin/sh\necho \"$0\" >> {}/home/ran\n", f.root.display());
+    let planted = format!(
+        "#!/bin/sh\necho \"$0\" >> {}/home/ran\n",
+        f.project.parent().expect("below the root").display()
+    );
     for name in ["npm", "python3", "cargo", "go", "node", "getent", "secret-tool", "pass", "op"] {
         f.write(&format!("project/.venv/bin/{name}"), &planted);
         f.chmod(&format!("project/.venv/bin/{name}"), 0o755);
     }
     f.write("project/sub/x", "x");
     let path = |before: &str| {
-        let root = f.root.display();
+        let root = f.project.parent().expect("below the root").display();
         format!("{root}/{before}:{root}/project/.venv/bin:../.venv/bin:/usr/bin:/bin")
     };
     let ran = || std::fs::read_to_string(f.home.join("ran")).unwrap_or_default();
@@ -447,7 +450,7 @@ fn programs_of_a_project_are_not_run_outside(f: &Fixture) -> Verdict {
     assert!(ran().contains(".venv/bin/npm"), "without us it is run\n{}", ran());
 
     // What the command may write is not run either.
-    std::fs::remove_file(f.home.join("ran")).expect("it ran");
+    std::fs::remove_file(f.home.join("ran")).expect("it has run");
     let write = format!("--allow-write={}", f.home.join("bin").display());
     run(zerobox, &["--allow-net-from=npm", &write, "--dry-run", "--", "/bin/true"], &path("home/bin"));
     assert_eq!(ran(), "", "what the command can write");
