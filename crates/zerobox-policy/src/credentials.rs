@@ -3,6 +3,7 @@
 //! The list is not what protects them: nothing in a home directory is readable by default.
 
 use crate::tree::is_within;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What is kept at `path`, in it or around it, if that is credentials. `home` is the user's home directory.
@@ -10,10 +11,15 @@ pub fn credentials_in(path: &Path, home: Option<&Path>) -> Option<&'static str> 
     let touches = |store: &Path| is_within(path, store) || is_within(store, path);
     let of_home = |(name, kept): &(&str, &'static str)| touches(&home?.join(name)).then_some(*kept);
     let of_system = |(store, kept): &(&str, &'static str)| touches(Path::new(store)).then_some(*kept);
-    HOME.iter().find_map(of_home).or_else(|| SYSTEM.iter().find_map(of_system)).or_else(|| {
-        let name = path.file_name()?.to_str()?;
-        (name == ".env" || name.starts_with(".env.")).then_some("secrets of a project")
-    })
+    HOME.iter()
+        .find_map(of_home)
+        .or_else(|| SYSTEM.iter().find_map(of_system))
+        .or_else(|| path.file_name().filter(|name| is_project_secret(name)).map(|_| "secrets of a project"))
+}
+
+/// Whether a file of this name in a project is likely to hold secrets.
+pub fn is_project_secret(name: &OsStr) -> bool {
+    name == ".env" || name.as_encoded_bytes().starts_with(b".env.")
 }
 
 /// Every place of that kind, whether it is there or not.

@@ -36,7 +36,7 @@ mod toolchains;
 mod tree;
 
 pub use address::{AddressClass, class_of};
-pub use credentials::{credential_stores, credentials_in, is_secret_name};
+pub use credentials::{credential_stores, credentials_in, is_project_secret, is_secret_name};
 pub use environment::{NamePattern, Variable, build as build_environment};
 pub use error::PolicyError;
 pub use event::{Decision, Event};

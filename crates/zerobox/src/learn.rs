@@ -4,22 +4,25 @@
 //! directory is thrown away. What it used beyond the default policy becomes a [`Lesson`], in which credentials are named and
 //! never granted. Which variables it read cannot be seen from outside.
 
+mod file;
 mod grants;
+mod learner;
 mod profile;
 
 use crate::error::Error;
-use crate::events::Counted;
 use crate::host::Host;
 use crate::profiles;
 use crate::report::{Outcome, Report};
 use crate::supervisor::Session;
-use grants::Grants;
+use learner::Learner;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{
-    Access, Event, FileUse, NetList, Observation, PathList, Policy, Request, Resolved, Transport,
-    credential_stores, credentials_in, quote, split_list,
+    Access, Effect, FileRule, FileRules, NetList, NetworkMode, Observation, Origin, PathList, PathState,
+    Policy, Request, RuleSource, credential_stores, is_project_secret, quote, split_list,
 };
+
+pub use file::is_learned;
 
 /// What a command needs beyond the default policy and what was asked for.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Lesson {
     withheld: BTreeMap<String, (Need, String)>,
     /// How the command ended.
     pub outcome: Outcome,
+    /// Trees that would take writes, but for other file systems that are mounted in them: no layer goes over those.
+    pub read_only: Vec<PathBuf>,
 }
 
 /// How often something was used, and by which program first.
@@ -44,9 +49,6 @@ struct Need {
     count: u64,
     program: Option<String>,
 }
-
-/// The first line of a profile that was learned.
-pub const MARK: &str = profile::MARK;
 
 /// Runs the command of `request` and learns what it needs. With `all_hosts` it may connect to every name meanwhile.
 ///
@@ -58,11 +60,19 @@ pub fn learn(request: &Request, all_hosts: bool) -> Result<(Lesson, Report), Err
     // What is granted already is not learned.
     let asked = Policy::resolve(&request, &host.surroundings())?;
     let home = asked.home.clone();
-    let open = opened(request, &asked, all_hosts);
-    let session = Session::of(host, &open)?;
-    let (report, events) = session.run_collecting()?;
-    let mut learner =
-        Learner { asked: &asked, host: Host::look()?, grants: Grants::new(&asked.cwd, home.as_deref()) };
+    let (stores, linked) = stores(&asked);
+    let (read_only, writable) = trees(&asked);
+    let open = opened(request, &writable, &stores, all_hosts);
+    let mut policy = Policy::resolve(&open, &host.surroundings())?;
+    policy.files =
+        FileRules::new(policy.files.iter().cloned().chain(linked.into_iter().map(cut_out)).collect());
+    // Without a network nothing hears which names are asked for.
+    if policy.network.mode == NetworkMode::None {
+        policy.network.mode = NetworkMode::Captured;
+    }
+    let held = policy.files.clone();
+    let (report, events) = Session::planned(host, policy, &open)?.run_collecting()?;
+    let mut learner = Learner::new(&asked, &held)?;
     let mut lesson = Lesson {
         command: asked.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         cwd: asked.cwd.clone(),
@@ -72,9 +82,10 @@ pub fn learn(request: &Request, all_hosts: bool) -> Result<(Lesson, Report), Err
         hosts: BTreeMap::new(),
         withheld: BTreeMap::new(),
         outcome: report.outcome,
+        read_only,
     };
     events.iter().for_each(|counted| learner.take(counted, &mut lesson));
-    (lesson.reads, lesson.writes) = learner.grants.finish();
+    (lesson.reads, lesson.writes) = learner.finish();
     Ok((lesson, report))
 }
 
@@ -88,18 +99,12 @@ pub fn run_under(request: Request, file: &Path) -> Result<Report, Error> {
 }
 
 /// The request to watch the command under: nearly everything can be read, and nothing that it writes stays.
-fn opened(request: Request, asked: &Policy, all_hosts: bool) -> Request {
-    let list = |path: &Path| PathList::Listed(quote::comma(path));
-    let trees = [Some(asked.cwd.as_path()), asked.home.as_deref()];
-    let writable =
-        trees.into_iter().flatten().filter(|tree| *tree != Path::new("/") && tree.is_dir()).map(list);
-    let stores = credential_stores(asked.home.as_deref()).into_iter().chain([asked.cwd.join(".env")]);
-    // Only what is there can be hidden, and by its own name only what has no second one.
-    let stores = stores.filter_map(|store| store.canonicalize().ok()).filter(|store| has_one_name(store));
+fn opened(request: Request, trees: &[PathBuf], stores: &[PathBuf], all_hosts: bool) -> Request {
+    let writable = trees.iter().map(|tree| PathList::Listed(quote::comma(tree)));
     Request {
         allow_read: [request.allow_read, vec![PathList::All]].concat(),
         allow_write: request.allow_write.into_iter().chain(writable).collect(),
-        deny_read: request.deny_read.into_iter().chain(stores.map(|store| quote::comma(&store))).collect(),
+        deny_read: request.deny_read.into_iter().chain(stores.iter().map(quote::comma)).collect(),
         allow_net: request.allow_net.into_iter().chain(all_hosts.then_some(NetList::All)).collect(),
         throw_away: true,
         observation: Observation::All,
@@ -108,85 +113,43 @@ fn opened(request: Request, asked: &Policy, all_hosts: bool) -> Request {
     }
 }
 
+/// Where the command writes: those trees that have other file systems in them, which no overlay goes over, and the others.
+fn trees(asked: &Policy) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let trees = [Some(asked.cwd.as_path()), asked.home.as_deref()].into_iter().flatten();
+    let trees = trees.filter(|tree| *tree != Path::new("/") && tree.is_dir());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points: Vec<_> = mounts.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+    let has_mounts = |tree: &PathBuf| points.iter().any(|point| point != tree && point.starts_with(tree));
+    trees.map(Path::to_owned).partition(has_mounts)
+}
+
+/// A mount point as proc_pid_mountinfo(5) writes it.
+fn unescaped(text: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    PathBuf::from(escapes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to)))
+}
+
+/// Where credentials are, and those files of them that have further names, by which they can be read all the same. Only what
+/// is there can be hidden.
+fn stores(asked: &Policy) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let names = std::fs::read_dir(&asked.cwd).into_iter().flatten().flatten();
+    let of_project = names.map(|entry| entry.path()).filter(|path| {
+        path.file_name().is_some_and(is_project_secret) && path.metadata().is_ok_and(|file| file.is_file())
+    });
+    let stores = credential_stores(asked.home.as_deref()).into_iter().chain(of_project);
+    stores.filter_map(|store| store.canonicalize().ok()).partition(|store| has_one_name(store))
+}
+
 fn has_one_name(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     path.metadata().is_ok_and(|metadata| metadata.is_dir() || metadata.nlink() == 1)
 }
 
-struct Learner<'a> {
-    asked: &'a Policy,
-    host: Host,
-    grants: Grants,
-}
-
-impl Learner<'_> {
-    fn take(&mut self, Counted { event, count }: &Counted, lesson: &mut Lesson) {
-        match event {
-            Event::File { file_use, path, program, .. } => {
-                let need = Need { count: *count, program: Some(program.clone()) };
-                self.file(*file_use, Path::new(path), &need, lesson);
-            }
-            Event::Connect { host, port, transport, decision, .. } => {
-                let scheme = if *transport == Transport::Udp { "udp://" } else { "" };
-                let name = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let name = format!("{scheme}{name}:{port}");
-                let need = Need { count: *count, program: None };
-                // Denied by what was asked for; by the default, it was not asked.
-                if decision.allowed {
-                    lesson.hosts.entry(name).or_default().add(&need);
-                } else {
-                    let why = decision
-                        .hint
-                        .as_deref()
-                        .map_or("denied", |_| "network, which `--learn-net` lets through");
-                    lesson.withhold(format!("allow-net = [{}]", profile::string(&name)), &need, why);
-                }
-            }
-            Event::Dns { name, decision, .. } if !decision.allowed => {
-                let need = Need { count: *count, program: None };
-                lesson.withhold(
-                    format!("allow-net = [{}]", profile::string(name)),
-                    &need,
-                    "a name that was looked up, which `--learn-net` lets through",
-                );
-            }
-            Event::Socket { path, program, .. } => {
-                let need = Need { count: *count, program: Some(program.clone()) };
-                let key = format!("allow-socket = [{}]", profile::string(path));
-                lesson.withhold(key, &need, "a socket of this machine");
-            }
-            _ => {}
-        }
-    }
-
-    fn file(&mut self, file_use: FileUse, path: &Path, need: &Need, lesson: &mut Lesson) {
-        let is_special = ["/proc", "/dev", "/sys"].iter().any(|special| path.starts_with(special));
-        let Ok(found) = Resolved::find(path, self.host.surroundings().files) else { return };
-        let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
-        let exists = found.node.is_some();
-        // New files of the home directory go to the private one, which needs no rule.
-        let is_private = self.asked.is_scratch(&found.path) && !exists;
-        if is_special || is_private || self.asked.files.decide(&found.path, access).allowed {
-            return;
-        }
-        if access == Access::Read && !exists {
-            return;
-        }
-        let home = self.asked.home.as_deref();
-        let is_ancestor = home.is_some_and(|home| home.starts_with(&found.path));
-        let (spelled, Some(text)) = (clean(path), path.to_str()) else { return };
-        let flag = if access == Access::Write { "allow-write" } else { "allow-read" };
-        if let Some(kept) = credentials_in(&found.path, home).filter(|_| !is_ancestor && !found.path.is_dir())
-        {
-            lesson.withhold(format!("{flag} = [{}]", profile::string(text)), need, kept);
-        } else if access == Access::Write && !self.grants.is_writable(&found.path) {
-            let why = "outside the directory and the home directory, where it was refused";
-            lesson.withhold(format!("{flag} = [{}]", profile::string(text)), need, why);
-        } else {
-            let is_directory = found.path.is_dir();
-            self.grants.add(access, spelled, is_directory, need);
-        }
-    }
+/// Hides a file by this name. A deny of the caller would be refused, for it promises more.
+fn cut_out(path: PathBuf) -> FileRule {
+    let origin = Origin::default_policy("credentials");
+    let (effect, access, source) = (Effect::Deny, Access::Read, RuleSource::BuiltIn);
+    FileRule { path, effect, access, source, origin, state: PathState::File }
 }
 
 impl Lesson {
@@ -218,7 +181,8 @@ impl Lesson {
         Ok(())
     }
 
-    fn withhold(&mut self, rule: String, need: &Need, why: &str) {
+    fn withhold(&mut self, key: &str, value: &str, need: &Need, why: &str) {
+        let rule = format!("{key} = [{}]", profile::string(value));
         let (known, _) = self.withheld.entry(rule).or_insert_with(|| (Need::default(), why.to_owned()));
         known.add(need);
     }
@@ -226,6 +190,11 @@ impl Lesson {
     /// How many rules there are for files read, files written, and hosts.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.reads.len(), self.writes.len(), self.hosts.len())
+    }
+
+    /// Whether everything that is granted to be written can have a layer, which single files and trees with mounts cannot.
+    pub fn can_be_proven(&self) -> bool {
+        self.read_only.is_empty() && self.writes.keys().all(|path| path.is_dir())
     }
 
     /// What was asked for and not granted.
@@ -241,19 +210,4 @@ impl Need {
             self.program.clone_from(&other.program);
         }
     }
-}
-
-/// Without `.`, `..` and double slashes, as it was spelled otherwise.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            std::path::Component::CurDir => {}
-            component => clean.push(component),
-        }
-    }
-    clean
 }

@@ -131,9 +131,6 @@ impl Report {
             let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
             lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
         }
-        if self.rehearsed {
-            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
-        }
         let verb = if self.rehearsed { "would be blocked" } else { "blocked" };
         // What comes last is likely to be what the command ended for.
         let (looks, others): (Vec<_>, Vec<_>) = self.denials.iter().partition(|denial| denial.look);
@@ -160,6 +157,9 @@ impl Report {
         for degradation in &self.degradations {
             lines.push(format!("weaker here: {}: {}", degradation.layer, degradation.lacks));
             lines.push(format!("hint: {}", degradation.remedy));
+        }
+        if self.rehearsed {
+            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
         }
         lines
     }

@@ -7,9 +7,8 @@ use super::{FAILED, fail, misread};
 use clap::{Parser, ValueHint};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use zerobox::learn::{Lesson, MARK, learn, run_under};
+use zerobox::learn::{Lesson, is_learned, learn, run_under};
 use zerobox::{Outcome, Report, Request};
 use zerobox_linux::Later;
 
@@ -35,8 +34,8 @@ pub(super) struct Flags {
     learn_net: bool,
 
     /// Write the profile here; one that was learned before is added to [default: zerobox.toml]
-    #[arg(long, value_name = "FILE", help_heading = MODE, value_hint = ValueHint::FilePath, default_value = "zerobox.toml")]
-    output: PathBuf,
+    #[arg(long, value_name = "FILE", help_heading = MODE, value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
 
     /// Do not run the command again under the profile
     #[arg(long, help_heading = MODE)]
@@ -52,10 +51,16 @@ pub(crate) fn main(masked: Arguments) -> i32 {
         Ok(flags) => flags,
         Err(error) => return misread(&error),
     };
-    let (file, learn_net) = (as_path(flags.output), flags.learn_net);
+    let (is_named, learn_net) = (flags.output.is_some(), flags.learn_net);
+    let file = as_path(flags.output.unwrap_or_else(|| PathBuf::from("zerobox.toml")));
     let request = flags.policy.into_request(flags.command, &masked);
     drop(masked);
-    let is_known = match is_learned(&file) {
+    if request.allow_all || request.no_sandbox {
+        say("a command that nothing holds cannot be watched: leave `--allow-all` and `--no-sandbox` out");
+        say("hint: `learn` lets it do nearly everything anyway, and throws away what it writes");
+        return FAILED;
+    }
+    let is_known = match is_learned(&file, is_named) {
         Ok(is_known) => is_known,
         Err(why) => return unwritten(&file, &why),
     };
@@ -78,26 +83,19 @@ pub(crate) fn main(masked: Arguments) -> i32 {
     if is_known && let Err(error) = lesson.add(&file) {
         return fail(&error, None);
     }
-    let directory =
-        file.canonicalize().ok().or_else(|| file.parent()?.canonicalize().ok().map(|path| path.join("x")));
-    let directory = directory.and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    if let Err(error) = std::fs::write(&file, lesson.profile(&directory)) {
-        return unwritten(&file, &error.to_string());
+    if let Err(error) = lesson.write(&file) {
+        return fail(&error, Some("name another file with `--output=FILE`".to_owned()));
     }
     tell(&lesson, &file);
+    if verifier.is_some() && !lesson.can_be_proven() {
+        say(
+            "not verified: what is written to single files, or to trees with mounts, could not be thrown away",
+        );
+        return report.exit_code();
+    }
     match verifier {
         Some(verifier) => check(verifier, &report, &file),
         None => report.exit_code(),
-    }
-}
-
-/// Whether the file is one that was learned before, and may be written over.
-fn is_learned(file: &Path) -> Result<bool, String> {
-    match std::fs::read_to_string(file) {
-        Ok(text) if text.starts_with(MARK) => Ok(true),
-        Ok(_) => Err("it is there, and was not learned".to_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -130,6 +128,10 @@ fn tell(lesson: &Lesson, file: &Path) {
     let (reads, writes, hosts) = lesson.counts();
     let file = file.display();
     say(&format!("learned {reads} paths to read, {writes} to write and {hosts} hosts: `{file}`"));
+    for tree in &lesson.read_only {
+        let tree = tree.display();
+        say(&format!("`{tree}` was read-only meanwhile, since other file systems are mounted in it"));
+    }
     if lesson.withheld() > 0 {
         say(&format!("not granted: {} others, which `{file}` lists with the reasons", lesson.withheld()));
     }

@@ -27,19 +27,22 @@ impl Grants {
         path.starts_with(&self.cwd) || self.home.as_ref().is_some_and(|home| path.starts_with(home))
     }
 
-    pub(super) fn add(&mut self, access: Access, path: PathBuf, is_directory: bool, need: &Need) {
-        let place = match access {
+    /// Whether there is something to grant for it that is not too much.
+    pub(super) fn add(&mut self, access: Access, path: PathBuf, is_directory: bool, need: &Need) -> bool {
+        match access {
             Access::Write => {
                 // Files are replaced as often as they are written, which their directory has to allow.
-                let directory =
-                    path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(&path).to_owned();
-                let place = self.sensible(&directory).unwrap_or(path);
-                return self.writes.entry(place).or_default().add(need);
+                let above = path.ancestors().skip(usize::from(!is_directory));
+                let directory = above.into_iter().find(|above| above.is_dir()).unwrap_or(&path).to_owned();
+                let alone = || Some(path.clone()).filter(|path| path.is_file());
+                let Some(place) = self.sensible(&directory).or_else(alone) else { return false };
+                self.writes.entry(place).or_default().add(need);
             }
-            Access::Read if is_directory => return self.listed.entry(path).or_default().add(need),
-            Access::Read => path,
-        };
-        self.reads.entry(place).or_default().add(need);
+            // Where nothing in it is used, it is left out if it is too much.
+            Access::Read if is_directory => self.listed.entry(path).or_default().add(need),
+            Access::Read => self.reads.entry(path).or_default().add(need),
+        }
+        true
     }
 
     /// What is granted, files and directories that exist.
@@ -62,9 +65,11 @@ impl Grants {
     /// programs of all kinds keep their files, or one with credentials in it.
     fn sensible(&self, path: &Path) -> Option<PathBuf> {
         let Some(rest) = self.home.as_ref().and_then(|home| path.strip_prefix(home).ok()) else {
-            let is_deep = path.components().count() > 2 || path.starts_with(&self.cwd);
-            let is_above = self.home.as_ref().is_some_and(|home| home.starts_with(path));
-            return (is_deep && !is_above).then(|| path.to_owned());
+            let is_in_cwd = path.starts_with(&self.cwd) && self.cwd.parent().is_some();
+            let is_deep = path.components().count() > 2 || is_in_cwd;
+            // Also what is above the home directory.
+            let has_credentials = credentials_in(path, self.home.as_deref()).is_some();
+            return (is_deep && !has_credentials).then(|| path.to_owned());
         };
         if path.starts_with(&self.cwd) && self.home.as_ref() != Some(&self.cwd) {
             return Some(path.to_owned());
@@ -114,7 +119,9 @@ mod tests {
     fn learned(used: &[(Access, &str)]) -> (Vec<String>, Vec<String>) {
         let mut grants = Grants::new(Path::new("/w/project"), Some(Path::new("/home/u")));
         let need = Need { count: 1, program: None };
-        used.iter().for_each(|(access, path)| grants.add(*access, PathBuf::from(path), false, &need));
+        for (access, path) in used {
+            grants.add(*access, PathBuf::from(path), false, &need);
+        }
         let (reads, writes) = grants.finish();
         let text =
             |needs: BTreeMap<PathBuf, Need>| needs.keys().map(|path| path.display().to_string()).collect();

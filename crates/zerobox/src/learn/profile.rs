@@ -4,10 +4,11 @@ use super::{Lesson, Need};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use zerobox_policy::quote::is_visible;
 
 impl Lesson {
     /// The profile, to be written to a file in `directory`.
-    pub fn profile(&self, directory: &Path) -> String {
+    pub(super) fn profile(&self, directory: &Path) -> String {
         let mut text = format!("{MARK}\n");
         let command = one_line(&self.command.join(" "));
         // Writing to a string does not fail.
@@ -23,7 +24,7 @@ impl Lesson {
             text.push_str("\n# Asked for and not granted; it is yours to decide:\n");
         }
         for (rule, (need, why)) in &self.withheld {
-            let _ = writeln!(text, "# {rule}   # {why}; {}", used(need));
+            let _ = writeln!(text, "# {rule}   # {}; {}", one_line(why), used(need));
         }
         text
     }
@@ -47,13 +48,18 @@ pub(super) fn string(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            character if character.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(character));
+            character if is_visible(character) => quoted.push(character),
+            character => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(character));
             }
-            character => quoted.push(character),
         }
     }
     quoted + "\""
+}
+
+/// Whether a profile would read a path differently from how it is written: it has a wildcard in it.
+pub(super) fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?'])
 }
 
 fn list(text: &mut String, key: &str, items: &[(String, Need)]) {
@@ -78,7 +84,7 @@ fn used(need: &Need) -> String {
 
 /// A comment ends with its line, and programs choose their own names.
 fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    text.chars().map(|character| if is_visible(character) { character } else { '?' }).collect()
 }
 
 /// The first line, by which a later run knows that it may write over the file.

@@ -24,6 +24,7 @@ mod http_rules;
 mod identity;
 mod input;
 mod ipc;
+mod learn;
 mod leftovers;
 mod limits;
 mod mounts;
@@ -49,6 +50,7 @@ mod processes;
 mod procfs;
 mod profiles;
 mod protected;
+mod rehearsal;
 mod reports;
 mod rights;
 mod secret_leaks;
@@ -171,4 +173,6 @@ const AREAS: &[(&str, &[Case])] = &[
     ("doctor", doctor::CASES),
     ("help", help::CASES),
     ("selftest", selftest::CASES),
+    ("learn", learn::CASES),
+    ("rehearsal", rehearsal::CASES),
 ];
