@@ -3,7 +3,9 @@
 //! A file that does not exist outside either, or that its permissions keep from the user outside too, is no matter of the
 //! policy. What is left is decided about by the function that made the rules, which gives the reason.
 
-use crate::host::RealFiles;
+mod local;
+
+use local::LocalFiles;
 use rustix::fs::{Access as Mode, AtFlags, CWD};
 use std::path::Path;
 use zerobox_linux::{Observed, Subject};
@@ -15,7 +17,7 @@ use zerobox_policy::{
 /// The judge of one run.
 #[derive(Debug)]
 pub(crate) struct Denials {
-    files: RealFiles,
+    files: LocalFiles,
     /// What each observation was, in the order in which they came.
     seen: Vec<Option<Event>>,
     /// Whether what works may be denied by the policy, which another one is in force for.
@@ -24,7 +26,7 @@ pub(crate) struct Denials {
 
 impl Denials {
     pub(crate) fn new(rehearsed: bool) -> Self {
-        Self { files: RealFiles::new(), seen: Vec::new(), rehearsed }
+        Self { files: LocalFiles::new(), seen: Vec::new(), rehearsed }
     }
 
     /// The event that was observed; `None` if the policy has nothing to do with it.
@@ -41,13 +43,7 @@ impl Denials {
                 decision.map(|decision| Event::File { file_use, path, program, decision })
             }
             Subject::Socket { path } => {
-                let exists = path.as_os_str().as_encoded_bytes().starts_with(b"@") || path.exists();
-                let decision = exists.then(|| Decision {
-                    allowed: false,
-                    reason: "it was made outside".to_owned(),
-                    rule: None,
-                    hint: Some(quote::flag("--allow-socket", [&path])),
-                });
+                let decision = self.socket(policy, &path);
                 let path = path.to_string_lossy().into_owned();
                 decision.map(|decision| Event::Socket { path, program, decision })
             }
@@ -69,6 +65,22 @@ impl Denials {
     pub(crate) fn repeated<'a>(&'a self, counts: &'a [u32]) -> impl Iterator<Item = (&'a Event, u32)> {
         let again = self.seen.iter().zip(counts).filter(|(_, count)| **count > 0);
         again.filter_map(|(event, count)| Some((event.as_ref()?, *count)))
+    }
+
+    fn socket(&self, policy: &Policy, path: &Path) -> Option<Decision> {
+        // A link is a name that the command may have given it.
+        let path = match path.as_os_str().as_encoded_bytes().starts_with(b"@") {
+            true => path.to_owned(),
+            // Where the program stood is not known any more.
+            false => {
+                Resolved::find(&policy.cwd.join(path), &self.files)
+                    .ok()
+                    .filter(|found| found.node.is_some())?
+                    .path
+            }
+        };
+        let hint = Some(lifting("--allow-socket", &path, policy));
+        Some(Decision { allowed: false, reason: "it was made outside".to_owned(), rule: None, hint })
     }
 
     fn denied(&self, policy: &Policy, path: &Path, file_use: FileUse) -> Option<Decision> {
@@ -111,13 +123,7 @@ impl Denials {
             allowed: false,
             reason,
             rule: verdict.rule.map(|rule| rule.origin.to_string()),
-            hint: may_be_lifted.then(|| {
-                let flag = quote::flag(flag, [opened]);
-                match credentials_in(opened, policy.home.as_deref()) {
-                    Some(kept) => format!("think twice: {kept} would be open with `{flag}`"),
-                    None => flag,
-                }
-            }),
+            hint: may_be_lifted.then(|| lifting(flag, opened, policy)),
         })
     }
 }
@@ -128,6 +134,15 @@ fn allowed(policy: &Policy, files: &dyn Files, path: &Path, file_use: FileUse) -
     let verdict = policy.files.decide(&found.path, access);
     let rule = verdict.rule.filter(|_| verdict.allowed)?.origin.to_string();
     Some(Decision { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None })
+}
+
+/// What would allow it, and what else would be open then.
+fn lifting(flag: &str, path: &Path, policy: &Policy) -> String {
+    let flag = quote::flag(flag, [path]);
+    match credentials_in(path, policy.home.as_deref()) {
+        Some(kept) => format!("think twice: {kept} would be open with `{flag}`"),
+        None => flag,
+    }
 }
 
 /// Which directory of the sandbox's own `path` would be in.

@@ -98,8 +98,18 @@ pub fn load_project(
     // What is trusted is all of it, whatever else this run has loaded already.
     let all = library.load(&[OsString::from(path)], &Loaded::default())?;
     let digest = crate::trusted::digest(&all.files);
-    let loaded =
-        if named.profiles.is_empty() { all } else { library.load(&[OsString::from(path)], named)? };
+    let loaded = match named.profiles.is_empty() {
+        true => all,
+        // Of the texts that the digest is of: another run may be writing the files.
+        false => {
+            let read = |path: &Path| match all.files.iter().find(|(known, _)| known == path) {
+                Some((_, text)) => Ok(text.clone()),
+                None => (library.read)(path),
+            };
+            Library { surroundings: library.surroundings, read: &read }
+                .load(&[OsString::from(path)], named)?
+        }
+    };
     let store = TrustStore::open(host);
     let trusted = store.says(path, &digest);
     Ok(Project { path: path.to_owned(), loaded, digest, trusted, store_fault: store.fault })
@@ -186,3 +196,31 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 const LISTED: usize = 5;
 /// Far more than anybody writes.
 const MAX_PROFILE: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn what_is_applied_is_what_the_digest_is_of() {
+        let host = Host::look().unwrap();
+        let surroundings = host.surroundings();
+        let reads = Cell::new(0);
+        let path = Path::new("/project/zerobox.toml");
+        let read = |asked: &Path| {
+            if asked != path {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            reads.set(reads.get() + 1);
+            let text = if reads.get() == 1 { "timeout = \"60s\"\n" } else { "allow-write = [\"/\"]\n" };
+            Ok(text.to_owned())
+        };
+        let library = Library { surroundings: &surroundings, read: &read };
+        let named = library.load(&[OsString::from("node")], &Loaded::default()).unwrap();
+        assert!(!named.profiles.is_empty());
+        let project = load_project(path, &library, &named, &host).unwrap();
+        let keys: Vec<_> = project.loaded.settings().map(|setting| setting.key.name).collect();
+        assert_eq!(keys, ["timeout"]);
+    }
+}

@@ -11,7 +11,7 @@ pub const CASES: &[Case] = cases![
         with_everything_granted_sockets_refuse, abstract_sockets_of_the_host_refuse, datagrams_do_not_leave,
         sockets_made_inside_work, pairs_work, an_allowed_socket_works, an_allowed_socket_opens_no_other,
         rewriting_the_address_does_not_help, swapping_a_link_does_not_help, a_socket_that_comes_later_refuses,
-        a_link_to_a_socket_refuses;
+        a_link_to_a_socket_refuses, a_hint_warns_of_what_a_link_leads_to;
 ];
 
 const REFUSED: &str = "ECONNREFUSED";
@@ -297,5 +297,25 @@ fn init_follows_no_links_of_its_own(f: &Fixture) -> Verdict {
     let [seven, none] =
         ["7", "99"].map(|fd| run(&[&probe, "unix-connect", &format!("/proc/./self/fd/{fd}")]));
     assert_ne!(seven, none, "without the sandbox it is the caller's own");
+    Ok(())
+}
+
+/// The command names a link in the project, and would have the user open what it leads to.
+fn a_hint_warns_of_what_a_link_leads_to(f: &Fixture) -> Verdict {
+    let path = f.path("home/.ssh/agent.sock");
+    let server = f.serve("stream", &path);
+    f.link("../home/.ssh/agent.sock", "project/api.sock");
+    let read = format!("--allow-read={}", f.path("home/.ssh"));
+    let outcome = f.inside(&["--report=denials", &read], &["unix-connect", "api.sock"]);
+    outcome.assert_stdout(&format!("{REFUSED}\n"));
+    outcome
+        .assert_stderr_has("think twice: keys of ssh would be open with")
+        .assert_stderr_has("home/.ssh/agent.sock");
+    assert_eq!(server.contacts(), 0);
+    let plain = f.path("outside/plain.sock");
+    let _server = f.serve("stream", &plain);
+    let read = format!("--allow-read={}", f.path("outside"));
+    let outcome = f.inside(&["--report=denials", &read], &["unix-connect", &plain]);
+    outcome.assert_stderr_has(&format!("hint: --allow-socket={plain}"));
     Ok(())
 }
