@@ -24,14 +24,21 @@ pub fn trust_store(bundle: &str) -> Vec<u8> {
     store
 }
 
-/// The certificates of a bundle. Its base64 is decoded as a whole, in a third of the time of what does it for keys, where
-/// the time must tell nothing.
-fn certificates(bundle: &str) -> impl Iterator<Item = Vec<u8>> {
-    bundle.split(BEGIN).skip(1).filter_map(|rest| {
-        let (text, _) = rest.split_once(END)?;
-        let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        STANDARD.decode(text).ok()
-    })
+/// The certificates of a bundle. Its base64 is put together line by line and decoded as a whole, in a fraction of the time of
+/// what does it for keys, where the time must tell nothing.
+fn certificates(bundle: &str) -> Vec<Vec<u8>> {
+    let mut certificates = Vec::new();
+    let mut text: Option<Vec<u8>> = None;
+    for line in bundle.lines().map(str::trim_end) {
+        if line == BEGIN {
+            text = Some(Vec::with_capacity(USUAL_LENGTH));
+        } else if line == END {
+            certificates.extend(text.take().and_then(|text| STANDARD.decode(text).ok()));
+        } else if let Some(text) = &mut text {
+            text.extend_from_slice(line.trim_start().as_bytes());
+        }
+    }
+    certificates
 }
 
 /// A certificate that is trusted for everything.
@@ -85,6 +92,8 @@ const LAYERS: [Layer; 9] = [
     Layer { tag: SEQUENCE, begin: VERSION },
 ];
 
+/// Of the base64 of a certificate.
+const USUAL_LENGTH: usize = 4 << 10;
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 const SEQUENCE: u8 = 0x30;
