@@ -79,8 +79,8 @@ use tools::Tools;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Some tests measure time, and a machine may have two processors only.
-    arguments.test_threads.get_or_insert(2);
+    // Many tests wait, and some measure time, on a machine that may have two processors only.
+    arguments.test_threads.get_or_insert(3);
     let tools = match Tools::prepare() {
         Ok(tools) => Arc::new(tools),
         Err(error) => {
