@@ -7,6 +7,7 @@ mod local;
 
 use local::LocalFiles;
 use rustix::fs::{Access as Mode, AtFlags, CWD};
+use std::cell::OnceCell;
 use std::path::Path;
 use zerobox_linux::{Observed, Subject};
 use zerobox_policy::{
@@ -17,7 +18,8 @@ use zerobox_policy::{
 /// The judge of one run.
 #[derive(Debug)]
 pub(crate) struct Denials {
-    files: LocalFiles,
+    /// Looked at from the first observation on, which many a run has none of.
+    files: OnceCell<LocalFiles>,
     /// What each observation was, in the order in which they came.
     seen: Vec<Option<Event>>,
     /// Whether what works may be denied by the policy, which another one is in force for.
@@ -26,7 +28,7 @@ pub(crate) struct Denials {
 
 impl Denials {
     pub(crate) fn new(rehearsed: bool) -> Self {
-        Self { files: LocalFiles::new(), seen: Vec::new(), rehearsed }
+        Self { files: OnceCell::new(), seen: Vec::new(), rehearsed }
     }
 
     /// The event that was observed; `None` if the policy has nothing to do with it.
@@ -37,7 +39,7 @@ impl Denials {
                 let works = observed.errno == 0;
                 let denied =
                     if works && !self.rehearsed { None } else { self.denied(policy, &path, file_use) };
-                let allowed = || allowed(policy, &self.files, &path, file_use).filter(|_| works);
+                let allowed = || allowed(policy, self.files(), &path, file_use).filter(|_| works);
                 let decision = denied.or_else(allowed);
                 let path = path.to_string_lossy().into_owned();
                 decision.map(|decision| Event::File { file_use, path, program, decision })
@@ -67,13 +69,17 @@ impl Denials {
         again.filter_map(|(event, count)| Some((event.as_ref()?, *count)))
     }
 
+    fn files(&self) -> &LocalFiles {
+        self.files.get_or_init(LocalFiles::new)
+    }
+
     fn socket(&self, policy: &Policy, path: &Path) -> Option<Decision> {
         // A link is a name that the command may have given it.
         let path = match path.as_os_str().as_encoded_bytes().starts_with(b"@") {
             true => path.to_owned(),
             // Where the program stood is not known any more.
             false => {
-                Resolved::find(&policy.cwd.join(path), &self.files)
+                Resolved::find(&policy.cwd.join(path), self.files())
                     .ok()
                     .filter(|found| found.node.is_some())?
                     .path
@@ -84,7 +90,7 @@ impl Denials {
     }
 
     fn denied(&self, policy: &Policy, path: &Path, file_use: FileUse) -> Option<Decision> {
-        let found = Resolved::find(path, &self.files).ok()?;
+        let found = Resolved::find(path, self.files()).ok()?;
         let path = &found.path;
         let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
         let verdict = policy.files.decide(path, access);

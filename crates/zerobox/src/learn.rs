@@ -11,6 +11,7 @@ mod profile;
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::mounts::mount_points;
 use crate::profiles;
 use crate::report::{Outcome, Report};
 use crate::supervisor::Session;
@@ -117,16 +118,10 @@ fn opened(request: Request, trees: &[PathBuf], stores: &[PathBuf], all_hosts: bo
 fn trees(asked: &Policy) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let trees = [Some(asked.cwd.as_path()), asked.home.as_deref()].into_iter().flatten();
     let trees = trees.filter(|tree| *tree != Path::new("/") && tree.is_dir());
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points: Vec<_> = mounts.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
-    let has_mounts = |tree: &PathBuf| points.iter().any(|point| point != tree && point.starts_with(tree));
+    let points = mount_points();
+    let has_mounts =
+        |tree: &PathBuf| points.iter().any(|point| point.path != *tree && point.path.starts_with(tree));
     trees.map(Path::to_owned).partition(has_mounts)
-}
-
-/// A mount point as proc_pid_mountinfo(5) writes it.
-fn unescaped(text: &str) -> PathBuf {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    PathBuf::from(escapes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to)))
 }
 
 /// Where credentials are, and those files of them that have further names, by which they can be read all the same. Only what

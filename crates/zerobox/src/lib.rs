@@ -22,6 +22,7 @@ mod error;
 mod events;
 mod host;
 pub mod learn;
+mod mounts;
 mod network;
 pub mod profiles;
 mod program;

@@ -4,10 +4,10 @@
 //! the cell. What is inside would send what it likes with it. So names there are not looked at, and not told of.
 
 use crate::host::RealFiles;
+use crate::mounts::{MountPoint, mount_points};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use zerobox_policy::{Files, Node, NodeKind};
 
@@ -15,21 +15,19 @@ use zerobox_policy::{Files, Node, NodeKind};
 #[derive(Debug)]
 pub(super) struct LocalFiles {
     files: RealFiles,
-    /// Where something is mounted, and whether it makes names up.
-    mounts: Vec<(PathBuf, bool)>,
+    mounts: Vec<MountPoint>,
 }
 
 impl LocalFiles {
     pub(super) fn new() -> Self {
-        let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self { files: RealFiles::new(), mounts: mounts_of(&mounts) }
+        Self { files: RealFiles::new(), mounts: mount_points() }
     }
 
     /// Whether a look at `path`, of which no part is a link, asks nobody else.
     fn is_local(&self, path: &Path) -> bool {
-        let above = self.mounts.iter().filter(|(point, _)| path.starts_with(point) && path != point);
-        // Of those at one place the last is on top.
-        !above.max_by_key(|(point, _)| point.components().count()).is_some_and(|(_, makes_up)| *makes_up)
+        let above = self.mounts.iter().filter(|point| path.starts_with(&point.path) && path != point.path);
+        let innermost = above.max_by_key(|point| point.path.components().count());
+        !innermost.is_some_and(|point| MAKE_NAMES_UP.iter().any(|kind| point.kind == *kind))
     }
 }
 
@@ -58,35 +56,12 @@ impl Files for LocalFiles {
     }
 }
 
-/// proc_pid_mountinfo(5): the fifth field is the mount point, and the type follows a dash.
-fn mounts_of(text: &[u8]) -> Vec<(PathBuf, bool)> {
-    let row = |line: &[u8]| {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let dash = fields.iter().position(|field| *field == b"-")?;
-        let makes_up = MAKE_NAMES_UP.iter().any(|kind| fields.get(dash + 1) == Some(&kind.as_bytes()));
-        Some((PathBuf::from(unescaped(fields.get(4)?)), makes_up))
-    };
-    text.split(|byte| *byte == b'\n').filter_map(row).collect()
-}
-
-/// A space, a tab, a line end and a backslash are there as `\040`.
-fn unescaped(field: &[u8]) -> OsString {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, behind @ ..] = rest {
-        let digits = if *first == b'\\' { behind.get(..3) } else { None };
-        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { behind.get(3..).unwrap_or_default() } else { behind };
-    }
-    OsString::from_vec(bytes)
-}
-
 const MAKE_NAMES_UP: &[&str] = &["autofs", "afs"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mounts::parse;
 
     #[test]
     fn names_that_are_made_up_are_not_looked_at() {
@@ -96,7 +71,7 @@ mod tests {
             4 3 0:8 / /home/u\\040x rw - nfs4 server:/u rw\n\
             5 1 0:7 / /proc/misc rw - autofs systemd-1 rw\n\
             6 5 0:6 / /proc/misc rw - binfmt_misc none rw\n";
-        let local = LocalFiles { files: RealFiles::new(), mounts: mounts_of(text) };
+        let local = LocalFiles { files: RealFiles::new(), mounts: parse(text) };
         for path in ["/", "/etc/passwd", "/net", "/home", "/home/u x/a", "/network/a", "/proc/misc/a"] {
             assert!(local.is_local(Path::new(path)), "{path}");
         }
