@@ -5,6 +5,7 @@
 
 mod local;
 
+use crate::mounts::{MountPoint, mount_points};
 use local::LocalFiles;
 use rustix::fs::{Access as Mode, AtFlags, CWD};
 use std::cell::OnceCell;
@@ -18,8 +19,8 @@ use zerobox_policy::{
 /// The judge of one run.
 #[derive(Debug)]
 pub(crate) struct Denials {
-    /// Looked at from the first observation on, which many a run has none of.
-    files: OnceCell<LocalFiles>,
+    /// Read at the first observation, which many a run has none of.
+    mounts: OnceCell<Vec<MountPoint>>,
     /// What each observation was, in the order in which they came.
     seen: Vec<Option<Event>>,
     /// Whether what works may be denied by the policy, which another one is in force for.
@@ -28,7 +29,7 @@ pub(crate) struct Denials {
 
 impl Denials {
     pub(crate) fn new(rehearsed: bool) -> Self {
-        Self { files: OnceCell::new(), seen: Vec::new(), rehearsed }
+        Self { mounts: OnceCell::new(), seen: Vec::new(), rehearsed }
     }
 
     /// The event that was observed; `None` if the policy has nothing to do with it.
@@ -39,7 +40,7 @@ impl Denials {
                 let works = observed.errno == 0;
                 let denied =
                     if works && !self.rehearsed { None } else { self.denied(policy, &path, file_use) };
-                let allowed = || allowed(policy, self.files(), &path, file_use).filter(|_| works);
+                let allowed = || allowed(policy, &self.files(), &path, file_use).filter(|_| works);
                 let decision = denied.or_else(allowed);
                 let path = path.to_string_lossy().into_owned();
                 decision.map(|decision| Event::File { file_use, path, program, decision })
@@ -69,8 +70,10 @@ impl Denials {
         again.filter_map(|(event, count)| Some((event.as_ref()?, *count)))
     }
 
-    fn files(&self) -> &LocalFiles {
-        self.files.get_or_init(LocalFiles::new)
+    /// The files as they are now. What has been seen of them is not kept: the command chooses the paths, and each may lead
+    /// through two thousand directories that it has made.
+    fn files(&self) -> LocalFiles<'_> {
+        LocalFiles::new(self.mounts.get_or_init(mount_points))
     }
 
     fn socket(&self, policy: &Policy, path: &Path) -> Option<Decision> {
@@ -79,7 +82,7 @@ impl Denials {
             true => path.to_owned(),
             // Where the program stood is not known any more.
             false => {
-                Resolved::find(&policy.cwd.join(path), self.files())
+                Resolved::find(&policy.cwd.join(path), &self.files())
                     .ok()
                     .filter(|found| found.node.is_some())?
                     .path
@@ -90,7 +93,7 @@ impl Denials {
     }
 
     fn denied(&self, policy: &Policy, path: &Path, file_use: FileUse) -> Option<Decision> {
-        let found = Resolved::find(path, self.files()).ok()?;
+        let found = Resolved::find(path, &self.files()).ok()?;
         let path = &found.path;
         let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
         let verdict = policy.files.decide(path, access);

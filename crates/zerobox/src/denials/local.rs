@@ -4,7 +4,7 @@
 //! the cell. What is inside would send what it likes with it. So names there are not looked at, and not told of.
 
 use crate::host::RealFiles;
-use crate::mounts::{MountPoint, mount_points};
+use crate::mounts::MountPoint;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -13,14 +13,14 @@ use zerobox_policy::{Files, Node, NodeKind};
 
 /// The host's files, without those.
 #[derive(Debug)]
-pub(super) struct LocalFiles {
+pub(super) struct LocalFiles<'a> {
     files: RealFiles,
-    mounts: Vec<MountPoint>,
+    mounts: &'a [MountPoint],
 }
 
-impl LocalFiles {
-    pub(super) fn new() -> Self {
-        Self { files: RealFiles::new(), mounts: mount_points() }
+impl<'a> LocalFiles<'a> {
+    pub(super) fn new(mounts: &'a [MountPoint]) -> Self {
+        Self { files: RealFiles::new(), mounts }
     }
 
     /// Whether a look at `path`, of which no part is a link, asks nobody else.
@@ -31,7 +31,7 @@ impl LocalFiles {
     }
 }
 
-impl Files for LocalFiles {
+impl Files for LocalFiles<'_> {
     fn node(&self, path: &Path) -> io::Result<Node> {
         match self.is_local(path) {
             true => self.files.node(path),
@@ -71,7 +71,8 @@ mod tests {
             4 3 0:8 / /home/u\\040x rw - nfs4 server:/u rw\n\
             5 1 0:7 / /proc/misc rw - autofs systemd-1 rw\n\
             6 5 0:6 / /proc/misc rw - binfmt_misc none rw\n";
-        let local = LocalFiles { files: RealFiles::new(), mounts: parse(text) };
+        let mounts = parse(text);
+        let local = LocalFiles::new(&mounts);
         for path in ["/", "/etc/passwd", "/net", "/home", "/home/u x/a", "/network/a", "/proc/misc/a"] {
             assert!(local.is_local(Path::new(path)), "{path}");
         }
