@@ -5,12 +5,11 @@
 //! without being sent.
 
 use crate::fence;
-use crate::handoff;
+use crate::handoff::{self, Processors};
 use crate::message::{Failure, Stage, send_listeners};
 use crate::prepare::{Network, Prepared};
 use crate::sys;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Resource;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -25,11 +24,12 @@ pub(crate) const EXECUTE: u8 = 1;
 /// Never returns: the process becomes the command, or reports why it could not and ends.
 pub(crate) fn become_command(
     prepared: &Prepared,
+    processors: &Processors,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> ! {
-    let failure = match confine(prepared, control, go, report) {
+    let failure = match confine(prepared, processors, control, go, report) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -51,18 +51,18 @@ pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> 
 
 fn confine(
     prepared: &Prepared,
+    processors: &Processors,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
-    sys::unshare(libc::CLONE_NEWIPC).map_err(Failure::at(Stage::Ipc))?;
-    make_network(&prepared.network, control)?;
-    let _ = rustix::io::write(report, &[NAMESPACES_MADE]);
+    capture(&prepared.network, control)?;
     hear(go, &mut [VIEW_MADE])?;
     // Opening what the rules are about takes as long as it takes init to join the network and to detach the host's root.
     let ruleset = fence::ruleset(prepared)?;
     // Capabilities outlive the limits, since binding to processors and lowering limits needs none; and what is opened above
     // needs no place below the command's own limit of open files.
+    processors.restore();
     limit(prepared)?;
     change_directory(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
@@ -86,19 +86,8 @@ fn confine(
     hear(go, &mut [EXECUTE])
 }
 
-/// A network namespace with nothing in it but a loopback interface of its own, and perhaps the capture. Making one
-/// is the most expensive step of a start (0.4 of 2 ms), and here it runs beside init's mounts.
-fn make_network(network: &Network, control: BorrowedFd<'_>) -> Result<(), Failure> {
-    if let Network::Host = network {
-        return Ok(());
-    }
-    let loopback = || {
-        sys::unshare(libc::CLONE_NEWNET)?;
-        let flags = SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-        sys::loopback_up(socket.as_fd())
-    };
-    loopback().map_err(Failure::at(Stage::Network))?;
+/// Lets the connections of the sandbox's network arrive at listeners of the supervisor's.
+fn capture(network: &Network, control: BorrowedFd<'_>) -> Result<(), Failure> {
     let Network::Captured { capture, settings, strict, .. } = network else { return Ok(()) };
     let capture = || {
         let listeners = capture.carry_out(settings.as_ref().map(AsFd::as_fd))?;
@@ -159,6 +148,3 @@ fn execute(prepared: &Prepared) -> Failure {
     let errno: Errno = sys::execve(&command.program, command.argv.as_slice(), command.envp.as_slice());
     Failure::at(Stage::Execute)(errno)
 }
-
-/// Sent as soon as init may join the network and ipc namespaces.
-pub(crate) const NAMESPACES_MADE: u8 = 0xfe;

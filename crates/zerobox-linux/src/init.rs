@@ -6,20 +6,20 @@
 //! cloned from (its environment, for one) can be found in `/proc/1`.
 
 use crate::capture;
-use crate::command::{self, EXECUTE, NAMESPACES_MADE, NO_LISTENER, READY, VIEW_MADE};
-use crate::handoff;
+use crate::command::{self, EXECUTE, NO_LISTENER, READY, VIEW_MADE};
+use crate::handoff::{self, Processors};
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
 use crate::plan::Mount;
-use crate::prepare::{Identity, Network, Prepared};
+use crate::prepare::{Identity, Prepared};
 use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -78,24 +78,25 @@ fn start<'a>(
     let children = children.descriptor().map_err(Failure::at(Stage::Init))?;
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
+    let processors = Processors::own();
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
-        Cloned::Child => command::become_command(prepared, control.as_fd(), await_go.as_fd(), tell.as_fd()),
+        Cloned::Child => {
+            let (go, report) = (await_go.as_fd(), tell.as_fd());
+            command::become_command(prepared, &processors, control.as_fd(), go, report)
+        }
         Cloned::Parent(command) => command,
     };
+    if let Some(command) = Pid::from_raw(command) {
+        processors.keep_apart(command);
+    }
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
-    let pid = Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::SRCH))?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(Stage::Init))?;
     root::enter(prepared)?;
     rustix::io::write(&go, &[VIEW_MADE]).map_err(Failure::at(Stage::Init))?;
-    await_namespaces(&report)?;
-    let is_own = !matches!(prepared.network, Network::Host);
-    let joined = libc::CLONE_NEWIPC | if is_own { libc::CLONE_NEWNET } else { 0 };
-    sys::join_namespaces_of(pidfd.as_fd(), joined).map_err(Failure::at(Stage::Network))?;
     root::detach_host()?;
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
-    drop((await_go, tell, pidfd));
+    drop((await_go, tell));
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;
@@ -140,44 +141,21 @@ fn map_identity(identity: &Identity) -> sys::Result<()> {
     write(c"/proc/self/uid_map", identity.uid_map.to_bytes())
 }
 
-fn await_namespaces(report: &OwnedFd) -> Result<(), Failure> {
-    match next_report(report)? {
-        Report::Namespaces => Ok(()),
-        _ => Err(Failure::at(Stage::Network)(Errno::PROTO)),
-    }
-}
-
+/// What the command's process says when it is about to execute: the number of the filter's listener, if there is one. A write
+/// of this size to a pipe is one piece, pipe(7).
 fn await_ready(report: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
-    match next_report(report)? {
-        Report::Ready(NO_LISTENER) => Ok(None),
-        Report::Ready(number) => Ok(Some(sys::adopt(number))),
-        Report::Namespaces => Err(Failure::at(Stage::Filter)(Errno::PROTO)),
-    }
-}
-
-enum Report {
-    Namespaces,
-    Ready(i32),
-}
-
-/// What the command's process says before it is the command. A write of this size to a pipe is one piece, pipe(7).
-fn next_report(report: &OwnedFd) -> Result<Report, Failure> {
     let mut kind = [0];
     handoff::look_for(report);
     read_exactly(report, &mut kind)?;
-    match kind[0] {
-        NAMESPACES_MADE => Ok(Report::Namespaces),
-        READY => {
-            let mut number = [0; 4];
-            read_exactly(report, &mut number)?;
-            Ok(Report::Ready(i32::from_le_bytes(number)))
-        }
-        first => {
-            let mut bytes = [first; FAILURE_SIZE];
-            read_exactly(report, &mut bytes[1..])?;
-            Err(failure(&bytes))
-        }
+    if kind[0] == READY {
+        let mut number = [0; 4];
+        read_exactly(report, &mut number)?;
+        let number = i32::from_le_bytes(number);
+        return Ok((number != NO_LISTENER).then(|| sys::adopt(number)));
     }
+    let mut bytes = [kind[0]; FAILURE_SIZE];
+    read_exactly(report, &mut bytes[1..])?;
+    Err(failure(&bytes))
 }
 
 fn read_exactly(from: &OwnedFd, buffer: &mut [u8]) -> Result<(), Failure> {
@@ -373,7 +351,7 @@ impl Init<'_> {
     fn failed_execute(&self) -> Option<Failure> {
         let mut fds = [PollFd::new(&self.report, PollFlags::IN)];
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
-        fds[0].revents().contains(PollFlags::IN).then(|| next_report(&self.report).err()).flatten()
+        fds[0].revents().contains(PollFlags::IN).then(|| await_ready(&self.report).err()).flatten()
     }
 
     /// What the command put into its private home, without the places that the start made for granted trees.

@@ -18,6 +18,7 @@ mod later;
 mod mediator;
 mod memory;
 mod message;
+mod namespaces;
 mod netlink;
 mod observer;
 mod plan;
@@ -37,6 +38,7 @@ pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
 pub use later::Later;
 pub use message::{Observed, Subject};
+pub use namespaces::Namespaces;
 pub use plan::{
     Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
     ResourceLimit, Rights,

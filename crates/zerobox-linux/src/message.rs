@@ -77,8 +77,6 @@ pub(crate) enum Stage {
     Pivot,
     Landlock,
     LandlockRule,
-    Ipc,
-    Network,
     Capture,
     Limit,
     WorkingDirectory,
@@ -89,15 +87,13 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 13] = [
         Self::Identity,
         Self::Root,
         Self::Mount,
         Self::Pivot,
         Self::Landlock,
         Self::LandlockRule,
-        Self::Ipc,
-        Self::Network,
         Self::Capture,
         Self::Limit,
         Self::WorkingDirectory,

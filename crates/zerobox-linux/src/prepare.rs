@@ -203,8 +203,6 @@ impl Prepared {
                 || "allow the standard streams in Landlock".to_owned(),
                 |rule| format!("allow `{}` in Landlock", rule.path.display()),
             ),
-            Stage::Ipc => "make the sandbox's ipc namespace".to_owned(),
-            Stage::Network => "make the sandbox's network".to_owned(),
             Stage::Capture => "capture the sandbox's connections".to_owned(),
             Stage::Limit => "set a resource limit".to_owned(),
             Stage::WorkingDirectory => format!("change to `{}`", self.command.cwd.to_string_lossy()),

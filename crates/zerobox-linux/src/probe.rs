@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, MoveMountFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
-use rustix::process::{PidfdFlags, Signal};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use thiserror::Error;
@@ -326,12 +326,10 @@ fn mediation() -> Tried {
 }
 
 fn pidfd() -> Tried {
-    at("make a network namespace", sys::unshare(libc::CLONE_NEWNET))?;
-    let own = at(
-        "open a process (pidfd_open)",
-        rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()),
-    )?;
-    at("join a namespace by a process (setns)", sys::join_namespaces_of(own.as_fd(), libc::CLONE_NEWNET))
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    let own = at("open a process (pidfd_open)", own)?;
+    let taken = rustix::process::pidfd_getfd(&own, own.as_raw_fd(), PidfdGetfdFlags::empty());
+    at("take a descriptor of a process (pidfd_getfd)", taken.map(drop))
 }
 
 /// That `attempt` fails as it should.

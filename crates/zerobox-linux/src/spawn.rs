@@ -7,6 +7,7 @@ use crate::error::SpawnError;
 use crate::handoff;
 use crate::init;
 use crate::message::{FAILURE_SIZE, Message, Observed, Stage};
+use crate::namespaces::Namespaces;
 use crate::prepare::{self, Network, Prepared};
 use crate::signals::Signals;
 use crate::sys::{self, Cloned};
@@ -15,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -122,11 +124,15 @@ impl Ending {
     }
 }
 
-/// Starts what was prepared. The caller must have one thread only.
+/// Starts what was prepared, in `namespaces` if they were begun. The caller must have one thread only.
 ///
 /// # Errors
 /// When a step of the start fails that can be told at once; others come from [`Running::next`].
-pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+pub fn spawn(
+    prepared: Prepared,
+    namespaces: Option<Namespaces>,
+    signals: &Signals,
+) -> Result<Running, SpawnError> {
     prepare::close_inherited(&prepared.kept)?;
     let cgroup = match &prepared.cgroup {
         Some((parent, settings)) => Some(
@@ -137,7 +143,7 @@ pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnErro
     };
     let running = if prepared.plan.is_some() {
         prepare::refuse_ways_out(&prepared.kept)?;
-        spawn_confined(prepared, signals, cgroup)?
+        spawn_confined(prepared, namespaces, signals, cgroup)?
     } else {
         spawn_unconfined(prepared, signals)?
     };
@@ -153,6 +159,7 @@ pub fn spawn(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnErro
 
 fn spawn_confined(
     prepared: Prepared,
+    namespaces: Option<Namespaces>,
     signals: &Signals,
     cgroup: Option<Group>,
 ) -> Result<Running, SpawnError> {
@@ -163,12 +170,6 @@ fn spawn_confined(
     let flags = SocketFlags::CLOEXEC;
     let (control, inside) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
         .map_err(step("make a socket for the sandbox"))?;
-    if let Some(group) = &cgroup {
-        // A child is born into its parent's group.
-        group
-            .add(0)
-            .map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
-    }
     let (ask, answer) = match &prepared.network {
         Network::Captured { reaches_inside: true, .. } => {
             let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
@@ -177,20 +178,26 @@ fn spawn_confined(
         }
         _ => (None, None),
     };
-    match sys::clone(NAMESPACES) {
-        Ok(Cloned::Child) => {
-            drop((control, ask));
-            init::run(&prepared, &inside, answer)
-        }
-        Ok(Cloned::Parent(process)) => {
-            let connections = Connections { inside: ask, ..Connections::default() };
-            let connections = matches!(prepared.network, Network::Captured { .. }).then_some(connections);
-            let control = Channel::Init(control);
-            Ok(Running { prepared, process, control, cgroup, connections, incomplete: false })
-        }
-        Err(errno) => Err(SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() }),
+    let own_network = !matches!(prepared.network, Network::Host);
+    let namespaces = namespaces.filter(|begun| begun.have_own_network() == own_network);
+    let namespaces = namespaces.unwrap_or_else(|| Namespaces::begin(own_network));
+    if let (Some(group), Some(maker)) = (&cgroup, namespaces.maker()) {
+        // A child is born into its parent's group.
+        group
+            .add(maker.as_raw_nonzero().get())
+            .map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
     }
-    .inspect(|_| signals.restore_terminal_later())
+    let (ours, answer) = (Cell::new(Some((control, ask))), Cell::new(answer));
+    let process = namespaces.start(&|| {
+        drop(ours.take());
+        init::run(&prepared, &inside, answer.take())
+    })?;
+    signals.restore_terminal_later();
+    let Some((control, ask)) = ours.take() else { return Err(SpawnError::Vanished) };
+    let connections = Connections { inside: ask, ..Connections::default() };
+    let connections = matches!(prepared.network, Network::Captured { .. }).then_some(connections);
+    let control = Channel::Init(control);
+    Ok(Running { prepared, process, control, cgroup, connections, incomplete: false })
 }
 
 fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
@@ -368,7 +375,3 @@ fn timespec(duration: Duration) -> Timespec {
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
-
-/// Those of init. The command's process makes the rest, which take longer, while init builds the view.
-const NAMESPACES: i32 =
-    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;

@@ -13,6 +13,7 @@ mod landlock;
 mod process;
 mod seccomp;
 mod secret_memory;
+mod sharing;
 mod signals;
 mod sockets;
 
@@ -22,14 +23,15 @@ pub(crate) use landlock::{
     LandlockRuleset, landlock_abi, landlock_allow, landlock_create, landlock_restrict,
 };
 pub(crate) use process::{
-    Cloned, clone, execve, exit_now, foreground, has_ended, join_namespaces_of, kill, process_group, reap,
-    set_foreground, unshare, usage_of_children, wait_for,
+    Cloned, clone, execve, exit_now, foreground, has_ended, kill, process_group, reap, set_foreground,
+    unshare, usage_of_children, wait_for,
 };
 pub(crate) use seccomp::{
     Notification, add_descriptor, answer, go_on, notification, notification_is_valid, read_memory, seccomp,
     wake_at_once, write_memory,
 };
 pub use secret_memory::{SecretMemory, forbid_inspection};
+pub(crate) use sharing::{Named, Stack, clone_sharing, unshare_beside};
 pub(crate) use signals::{SignalSet, ignore_sigpipe, next_signal};
 pub(crate) use sockets::{
     connect, loopback_up, network_of, peer_pid, receive_message, send_message, set_option,

@@ -99,6 +99,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (events, would_deny) = (flags.events.clone(), flags.would_deny);
     let observation = flags.observation(std::io::stderr().is_terminal());
     let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
+    let namespaces = if dry_run.is_none() && !would_deny { zerobox::begin(&request) } else { None };
     let session = match events.filter(|_| dry_run.is_none()) {
         sink if would_deny => {
             say("NOTHING IS HELD in this run (`--would-deny`)");
@@ -125,7 +126,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     }
     let tell = if would_deny { tell_rehearsed } else { tell };
     let session = if verbose { session.telling(tell) } else { session };
-    let report = session.run_at_last()?;
+    let report = session.starting_in(namespaces).run_at_last()?;
     if debug {
         report.secret_lines().iter().for_each(|line| say(line));
     }

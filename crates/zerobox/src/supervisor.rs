@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerobox_linux::{
-    Degradation, Ending, Happening, HostFacts, Plan, Prepared, Running, Signals, SpawnError, Usage,
+    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError, Usage,
 };
 use zerobox_policy::{Confinement, Event, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
@@ -36,6 +36,8 @@ pub struct Session {
     /// Whether all events are kept for the caller.
     collects: bool,
     given: Given,
+    /// What was begun before there was a plan.
+    namespaces: Option<Namespaces>,
 }
 
 /// Runs the command of `request` and waits for its end.
@@ -43,7 +45,15 @@ pub struct Session {
 /// # Errors
 /// Whenever the command was not run.
 pub fn run(request: &Request) -> Result<Report, Error> {
-    Session::new(request)?.run()
+    let namespaces = begin(request);
+    Session::new(request)?.starting_in(namespaces).run()
+}
+
+/// Begins to make what a run of `request` needs of the kernel in any case, beside finding out what that is. `None` for one
+/// without a sandbox. A run takes it over with [`Session::starting_in`].
+pub fn begin(request: &Request) -> Option<Namespaces> {
+    let is_confined = !request.allow_all && !request.no_sandbox;
+    is_confined.then(|| Namespaces::begin(!request.net_host))
 }
 
 impl Session {
@@ -75,7 +85,7 @@ impl Session {
         };
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given })
+        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given, namespaces: None })
     }
 
     /// What the policy was resolved against.
@@ -91,6 +101,12 @@ impl Session {
         let record = sink.open()?;
         request.records.extend(record.path.clone().map(PathBuf::into_os_string));
         Ok(Self { record: Some(record), ..Self::new(&request)? })
+    }
+
+    /// Starts in `namespaces`, from [`begin`], if they are what the plan turned out to want.
+    #[must_use]
+    pub fn starting_in(self, namespaces: Option<Namespaces>) -> Self {
+        Self { namespaces, ..self }
     }
 
     /// Calls `live` for each thing that is denied, as soon as it is known: from any thread, and while others wait.
@@ -176,7 +192,7 @@ impl Session {
         let published = outside.publish()?;
         let signals = Signals::take()?;
         let start = Start::now();
-        let mut running = zerobox_linux::spawn(prepared, &signals)?;
+        let mut running = zerobox_linux::spawn(prepared, self.namespaces, &signals)?;
         if let Some(record) = self.record {
             events.write_to(record).map_err(SpawnError::Proxy)?;
             events.observe(&beginning(&self.policy, &degradations));

@@ -33,12 +33,6 @@ pub(crate) fn unshare(flags: c_int) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
 }
 
-/// Joins those `namespaces` of a child, setns(2) by pidfd.
-pub(crate) fn join_namespaces_of(process: BorrowedFd<'_>, namespaces: c_int) -> Result<()> {
-    // SAFETY: no pointers; the caller is single-threaded.
-    check(unsafe { libc::syscall(libc::SYS_setns, process.as_raw_fd(), namespaces) }).map(drop)
-}
-
 /// `getrusage(2)` of the children that were waited for: seconds in user mode and in the kernel, and the most bytes that one of
 /// them had resident.
 pub(crate) fn usage_of_children() -> (f64, f64, u64) {

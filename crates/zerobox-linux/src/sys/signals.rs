@@ -28,6 +28,16 @@ impl SignalSet {
         }
     }
 
+    /// Every signal.
+    pub(crate) fn all() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `sigfillset` initialises the set that it is given.
+        unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            Self(set.assume_init())
+        }
+    }
+
     /// Blocks these signals and returns the set that was blocked before.
     pub(crate) fn block(&self) -> Self {
         self.change(libc::SIG_BLOCK)

@@ -2,7 +2,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "each cast is to the width of the kernel's own field")]
 
-use super::{Result, check, pointer};
+use super::{Result, check};
 use libc::{c_char, c_int, c_long};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -108,7 +108,7 @@ pub(crate) fn network_of(socket: BorrowedFd<'_>) -> Result<u64> {
     Ok(cookie)
 }
 
-/// Brings the loopback interface of this network namespace up, netdevice(7).
+/// Brings the loopback interface of this network namespace up, netdevice(7), without a touch on `errno`.
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: all-zero bytes are a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -116,11 +116,11 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<()> {
         *to = *from as c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: `request` is a valid `ifreq` and lives through the call.
-    check(unsafe {
-        c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, pointer(&request)))
-    })
-    .map(drop)
+    // SAFETY: `SIOCSIFFLAGS` reads an `ifreq`.
+    unsafe {
+        let set = rustix::ioctl::Setter::<{ libc::SIOCSIFFLAGS as rustix::ioctl::Opcode }, _>::new(request);
+        rustix::ioctl::ioctl(socket, set)
+    }
 }
 
 /// Sets an option of a socket that is on or off, for those that rustix has no name for.
