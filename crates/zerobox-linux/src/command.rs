@@ -1,8 +1,9 @@
-//! The process that becomes the command. It makes the network while init makes the mounts, gives up everything
-//! that it has, and executes.
+//! The process that becomes the command. While init makes the view, it puts together what holds it and gives up what it can;
+//! the rest when there is a view; and then it executes.
 //!
-//! It shares init's table of descriptors until the exec, so that the listener of the filter is init's as well
-//! without being sent.
+//! It shares init's table of descriptors until the exec, so that the listener of the filter is init's as well, and the
+//! working directory that init opens in the view is its own, without being sent. The filter is there before the view is, and
+//! some calls that it lets through ask init, which does not answer yet: what is still to do names no file.
 
 use crate::fence;
 use crate::handoff::{self, Processors};
@@ -16,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
 pub(crate) const READY: u8 = 0xff;
 pub(crate) const NO_LISTENER: i32 = -1;
-/// What init says first: the view is the root of both.
+/// What init says first, with the number of the working directory: the view is the root of both.
 pub(crate) const VIEW_MADE: u8 = 2;
 /// What init says last: the view is complete, and init itself has given up what it had.
 pub(crate) const EXECUTE: u8 = 1;
@@ -25,11 +26,12 @@ pub(crate) const EXECUTE: u8 = 1;
 pub(crate) fn become_command(
     prepared: &Prepared,
     processors: &Processors,
+    ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> ! {
-    let failure = match confine(prepared, processors, control, go, report) {
+    let failure = match confine(prepared, processors, ruleset, control, go, report) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -41,7 +43,7 @@ pub(crate) fn become_command(
 pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> ! {
     // Without a sandbox nothing else ties the command to us.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let failure = match limit(prepared).and_then(|()| change_directory(prepared)) {
+    let failure = match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -52,26 +54,27 @@ pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> 
 fn confine(
     prepared: &Prepared,
     processors: &Processors,
+    ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
     capture(&prepared.network, control)?;
-    hear(go, &mut [VIEW_MADE])?;
-    // Opening what the rules are about takes as long as it takes init to join the network and to detach the host's root.
-    let ruleset = fence::ruleset(prepared)?;
-    // Capabilities outlive the limits, since binding to processors and lowering limits needs none; and what is opened above
-    // needs no place below the command's own limit of open files.
+    fence::allow_of_host(prepared, ruleset)?;
     processors.restore();
-    limit(prepared)?;
-    change_directory(prepared)?;
+    bind(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
-    sys::forbid_capabilities()
-        .and_then(|()| sys::keep_capabilities(0))
-        .map_err(Failure::at(Stage::Privileges))?;
-    sys::landlock_restrict(ruleset.as_fd()).map_err(Failure::at(Stage::Landlock))?;
-    drop(ruleset);
+    sys::forbid_capabilities().map_err(Failure::at(Stage::Privileges))?;
     let listener = sys::seccomp(&prepared.filter, prepared.listens).map_err(Failure::at(Stage::Filter))?;
+    // What is opened above needs no place below the command's own limit of open files.
+    limit(prepared)?;
+    let mut made = [VIEW_MADE; 5];
+    hear(go, &mut made)?;
+    let [_, cwd @ ..] = made;
+    rustix::process::fchdir(sys::inherited(i32::from_le_bytes(cwd)))
+        .map_err(Failure::at(Stage::WorkingDirectory))?;
+    sys::keep_capabilities(0).map_err(Failure::at(Stage::Privileges))?;
+    sys::landlock_restrict(ruleset).map_err(Failure::at(Stage::Landlock))?;
     // The descriptor is left open: from now on it is init's.
     let number = listener.map_or(NO_LISTENER, |listener| {
         let number = listener.as_raw_fd();
@@ -103,9 +106,6 @@ fn limit(prepared: &Prepared) -> Result<(), Failure> {
     for (resource, value) in &prepared.limits {
         set_limit(*resource, value.current).map_err(Failure::at(Stage::Limit))?;
     }
-    if let Some(processors) = prepared.affinity {
-        bind_to(processors).map_err(Failure::at(Stage::Limit))?;
-    }
     Ok(())
 }
 
@@ -117,14 +117,19 @@ fn set_limit(resource: Resource, wanted: Option<u64>) -> sys::Result<()> {
     rustix::process::setrlimit(resource, limit)
 }
 
-fn bind_to(processors: usize) -> sys::Result<()> {
-    let usable = rustix::thread::sched_getaffinity(None)?;
-    let mut chosen = rustix::thread::CpuSet::new();
-    let numbers = (0..rustix::thread::CpuSet::MAX_CPU).filter(|number| usable.is_set(*number));
-    for number in numbers.take(processors) {
-        chosen.set(number);
-    }
-    rustix::thread::sched_setaffinity(None, &chosen)
+/// Binds the process to so many processors, where only that limits it.
+fn bind(prepared: &Prepared) -> Result<(), Failure> {
+    let Some(count) = prepared.affinity else { return Ok(()) };
+    let bind = || {
+        let usable = rustix::thread::sched_getaffinity(None)?;
+        let mut chosen = rustix::thread::CpuSet::new();
+        let numbers = (0..rustix::thread::CpuSet::MAX_CPU).filter(|number| usable.is_set(*number));
+        for number in numbers.take(count) {
+            chosen.set(number);
+        }
+        rustix::thread::sched_setaffinity(None, &chosen)
+    };
+    bind().map_err(Failure::at(Stage::Limit))
 }
 
 /// Waits for what init has to say.

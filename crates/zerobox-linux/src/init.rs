@@ -7,6 +7,7 @@
 
 use crate::capture;
 use crate::command::{self, EXECUTE, NO_LISTENER, READY, VIEW_MADE};
+use crate::fence;
 use crate::handoff::{self, Processors};
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
@@ -78,11 +79,12 @@ fn start<'a>(
     let children = children.descriptor().map_err(Failure::at(Stage::Init))?;
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
+    let ruleset = fence::create(prepared)?;
     let processors = Processors::own();
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
         Cloned::Child => {
-            let (go, report) = (await_go.as_fd(), tell.as_fd());
-            command::become_command(prepared, &processors, control.as_fd(), go, report)
+            let (ruleset, go, report) = (ruleset.as_fd(), await_go.as_fd(), tell.as_fd());
+            command::become_command(prepared, &processors, ruleset, control.as_fd(), go, report)
         }
         Cloned::Parent(command) => command,
     };
@@ -91,12 +93,18 @@ fn start<'a>(
     }
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     root::enter(prepared)?;
-    rustix::io::write(&go, &[VIEW_MADE]).map_err(Failure::at(Stage::Init))?;
+    fence::allow_own(prepared, ruleset.as_fd())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let cwd = rustix::fs::open(prepared.command.cwd.as_c_str(), flags, Mode::empty())
+        .map_err(Failure::at(Stage::WorkingDirectory))?;
+    let mut made = [VIEW_MADE; 5];
+    made[1..].copy_from_slice(&cwd.as_raw_fd().to_le_bytes());
+    rustix::io::write(&go, &made).map_err(Failure::at(Stage::Init))?;
     root::detach_host()?;
     let listener = await_ready(&report)?;
     // The command's process still needs its streams and pipes: from here on each has a table of its own.
     sys::unshare(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))?;
-    drop((await_go, tell));
+    drop((await_go, tell, ruleset, cwd));
     let needed = [control, &report, &children, &go].into_iter().chain(&listener).chain(&inside);
     let needed = needed.map(AsRawFd::as_raw_fd);
     close_all_but(needed.collect()).map_err(Failure::at(Stage::Privileges))?;

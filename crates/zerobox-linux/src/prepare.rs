@@ -22,7 +22,7 @@ pub struct Prepared {
     pub(crate) identity: Identity,
     pub(crate) mounts: Vec<MountStep>,
     pub(crate) landlock_abi: u32,
-    pub(crate) landlock: Vec<(CString, u64)>,
+    pub(crate) landlock: Vec<FenceRule>,
     pub(crate) filter: Vec<sock_filter>,
     /// Whether init listens to the filter.
     pub(crate) listens: bool,
@@ -110,6 +110,14 @@ pub(crate) enum StepKind {
         upper: CString,
         work: CString,
     },
+}
+
+/// A [`LandlockRule`] in the bits of this kernel.
+#[derive(Debug)]
+pub(crate) struct FenceRule {
+    pub(crate) path: CString,
+    pub(crate) access: u64,
+    pub(crate) of_host: bool,
 }
 
 /// What to execute.
@@ -305,8 +313,9 @@ fn describe_mount(mount: &Mount) -> String {
     }
 }
 
-fn landlock_rule(rule: &LandlockRule, abi: u32) -> Result<(CString, u64), SpawnError> {
-    Ok((text(&rule.path)?, rule.rights.bits(rule.directory, abi)))
+fn landlock_rule(rule: &LandlockRule, abi: u32) -> Result<FenceRule, SpawnError> {
+    let access = rule.rights.bits(rule.directory, abi);
+    Ok(FenceRule { path: text(&rule.path)?, access, of_host: rule.of_host })
 }
 
 fn rlimit(resource: Resource) -> Rlimit {

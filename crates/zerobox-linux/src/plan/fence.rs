@@ -15,6 +15,19 @@ pub struct LandlockRule {
     pub rights: Rights,
     /// Whether the path is a directory; a file takes fewer rights.
     pub directory: bool,
+    /// Whether what is at the path is the host's. The other is there when the view is made.
+    #[serde(skip)]
+    pub of_host: bool,
+}
+
+impl LandlockRule {
+    fn own(path: PathBuf, rights: Rights, directory: bool) -> Self {
+        Self { path, rights, directory, of_host: false }
+    }
+
+    fn host(path: PathBuf, rights: Rights, directory: bool) -> Self {
+        Self { path, rights, directory, of_host: true }
+    }
 }
 
 /// What one rule allows.
@@ -86,7 +99,7 @@ pub(super) fn rules(
     abi: u32,
 ) -> Vec<LandlockRule> {
     let mut rules = Vec::new();
-    let directory = |path: &str, rights| LandlockRule { path: PathBuf::from(path), rights, directory: true };
+    let directory = |path: &str, rights| LandlockRule::own(PathBuf::from(path), rights, true);
     // To list `/` is to list everything below it. That shows nothing that the mounts do not hold, except the names in
     // a denied directory that did not exist when the mounts were made.
     let denied = |path: &Path| policy.files.at(path).any(|rule| !rule.is_cut_out());
@@ -98,7 +111,7 @@ pub(super) fn rules(
     rules.push(directory("/proc", Rights::Look));
     devices(policy, mounts, &mut rules);
     for scratch in &policy.scratch {
-        rules.push(LandlockRule { path: scratch.path.clone(), rights: Rights::Write, directory: true });
+        rules.push(LandlockRule::own(scratch.path.clone(), Rights::Write, true));
     }
     let mut allows: Vec<_> = policy.files.iter().filter(|rule| rule.effect == Effect::Allow).collect();
     allows.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
@@ -113,21 +126,22 @@ pub(super) fn rules(
         // Landlock grants by tree, and what is shown in a scratch directory is in its tree.
         let is_granted = policy.scratch.iter().any(|scratch| is_within(&path, &scratch.path));
         if rule.state == PathState::Special {
-            rules.push(LandlockRule { path, rights: of_special(access), directory: false });
+            rules.push(LandlockRule::own(path, of_special(access), false));
         } else if view.absent.iter().any(|absent| is_within(absent, &rule.path)) && access == Access::Read {
             around_absent(&rule.path, view, &mut rules);
         } else if !is_granted {
             let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
             nested.push((&rule.path, access));
-            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory });
+            // A layer is in the place of a directory whose writes are thrown away.
+            let of_host = access == Access::Read || !policy.throw_away;
+            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory, of_host });
         }
     }
     for (path, _) in network.files() {
-        rules.push(LandlockRule { path: path.clone(), rights: Rights::Read, directory: false });
+        rules.push(LandlockRule::own(path.clone(), Rights::Read, false));
     }
     if abi >= SOCKET_ABI {
-        let socket =
-            |path: &PathBuf| LandlockRule { path: path.clone(), rights: Rights::Connect, directory: false };
+        let socket = |path: &PathBuf| LandlockRule::own(path.clone(), Rights::Connect, false);
         rules.extend(policy.sockets.iter().map(|grant| socket(&grant.path)));
     }
     rules
@@ -152,19 +166,18 @@ fn devices(policy: &Policy, mounts: &[Mount], rules: &mut Vec<LandlockRule>) {
     });
     let nodes: Vec<_> = nodes.collect();
     if nodes.iter().all(|(_, rights, _)| *rights == Rights::Device) {
-        rules.push(LandlockRule { path: dev.to_owned(), rights: Rights::Device, directory: true });
+        rules.push(LandlockRule::own(dev.to_owned(), Rights::Device, true));
         return;
     }
-    rules.push(LandlockRule { path: dev.to_owned(), rights: Rights::Look, directory: true });
-    let own =
-        |(path, rights, directory): (&PathBuf, _, _)| LandlockRule { path: path.clone(), rights, directory };
+    rules.push(LandlockRule::own(dev.to_owned(), Rights::Look, true));
+    let own = |(path, rights, directory): (&PathBuf, _, _)| LandlockRule::own(path.clone(), rights, directory);
     rules.extend(nodes.into_iter().filter(|(_, rights, _)| *rights == Rights::Device).map(own));
 }
 
 /// Allows to read what exists in `directory`, entry by entry, so that the absent denied path stays denied when
 /// somebody outside creates it. Other new entries beside it are closed too, until the next run.
 fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
-    rules.push(LandlockRule { path: directory.to_owned(), rights: Rights::List, directory: true });
+    rules.push(LandlockRule::host(directory.to_owned(), Rights::List, true));
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_shown = matches!(view.around(&path), Some((_, Region::Host { .. } | Region::Pinned)));
@@ -175,7 +188,7 @@ fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
         if kind.is_dir() && view.absent.iter().any(|absent| is_within(absent, &path)) {
             around_absent(&path, view, rules);
         } else {
-            rules.push(LandlockRule { path, rights: Rights::Read, directory: kind.is_dir() });
+            rules.push(LandlockRule::host(path, Rights::Read, kind.is_dir()));
         }
     }
 }
