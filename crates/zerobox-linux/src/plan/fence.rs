@@ -25,8 +25,10 @@ impl LandlockRule {
         Self { path, rights, directory, of_host: false }
     }
 
+    /// The root is the sandbox's own, however much of the host is granted.
     fn host(path: PathBuf, rights: Rights, directory: bool) -> Self {
-        Self { path, rights, directory, of_host: true }
+        let of_host = path != Path::new("/");
+        Self { path, rights, directory, of_host }
     }
 }
 
@@ -132,9 +134,11 @@ pub(super) fn rules(
         } else if !is_granted {
             let rights = if access == Access::Write { Rights::Write } else { Rights::Read };
             nested.push((&rule.path, access));
+            let is_directory = rule.state == PathState::Directory;
             // A layer is in the place of a directory whose writes are thrown away.
-            let of_host = access == Access::Read || !policy.throw_away;
-            rules.push(LandlockRule { path, rights, directory: rule.state == PathState::Directory, of_host });
+            let is_layered = access == Access::Write && policy.throw_away;
+            let made = if is_layered { LandlockRule::own } else { LandlockRule::host };
+            rules.push(made(path, rights, is_directory));
         }
     }
     for (path, _) in network.files() {
