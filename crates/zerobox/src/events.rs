@@ -1,7 +1,8 @@
 //! What a run tells: a stream of events for programs, and the denials for the report.
 
 use crate::error::Error;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use crate::new_file;
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt;
@@ -120,18 +121,14 @@ fn is_stream(path: &Path) -> bool {
     path.starts_with("/dev/fd") || path == Path::new("/dev/stdout") || path == Path::new("/dev/stderr")
 }
 
-/// An earlier run may have put a link where this file shall be, which leads to a file that the events must not replace.
-/// So no link is followed: in a relative path, which begins where commands may write, none at all. Nor is a reader waited
-/// for, if it is a pipe.
 fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
     if is_stream(path) {
         // Others write to it as well.
-        return rustix::fs::open(path, flags - OFlags::NONBLOCK, mode);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+        return rustix::fs::open(path, flags, mode);
     }
-    let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    let file = rustix::fs::openat2(CWD, path, flags | OFlags::TRUNC | OFlags::NOFOLLOW, mode, resolve)?;
+    let file = new_file::create(path, mode)?;
     rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
     Ok(file)
 }
