@@ -16,8 +16,8 @@ pub struct Report {
     pub out_of_memory: bool,
     /// What it left in the private home, relative to it.
     pub dropped: Vec<PathBuf>,
-    /// Files that others will run, and that were written during the run.
-    pub created: Vec<Watched>,
+    /// Files that others will run, and that were made or changed during the run.
+    pub changed: Vec<Watched>,
     /// What was denied.
     pub denials: Vec<Denial>,
     /// Connections that were allowed and did not come about.
@@ -100,7 +100,7 @@ impl Report {
         self.say_ending(&mut lines);
         self.say_dropped(&mut lines);
         self.say_denials(&mut lines);
-        for watched in &self.created {
+        for watched in &self.changed {
             let path = short(&watched.path, &self.cwd);
             let verb = if watched.before == Before::Absent { "created" } else { "changed" };
             lines.push(format!("{verb} `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
