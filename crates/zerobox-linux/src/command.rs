@@ -6,12 +6,12 @@
 //! some calls that it lets through ask init, which does not answer yet: what is still to do names no file.
 
 use crate::fence;
-use crate::handoff::{self, Processors};
+use crate::handoff;
 use crate::message::{Failure, Stage, send_listeners};
 use crate::prepare::{Network, Prepared};
 use crate::sys;
 use rustix::io::Errno;
-use rustix::process::Resource;
+use rustix::process::{Pid, Resource};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
@@ -25,13 +25,12 @@ pub(crate) const EXECUTE: u8 = 1;
 /// Never returns: the process becomes the command, or reports why it could not and ends.
 pub(crate) fn become_command(
     prepared: &Prepared,
-    processors: &Processors,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> ! {
-    let failure = match confine(prepared, processors, ruleset, control, go, report) {
+    let failure = match confine(prepared, ruleset, control, go, report) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -43,17 +42,17 @@ pub(crate) fn become_command(
 pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> ! {
     // Without a sandbox nothing else ties the command to us.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let failure = match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
-        Ok(()) => execute(prepared),
-        Err(failure) => failure,
-    };
+    let failure =
+        match bind(prepared, None).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
+            Ok(()) => execute(prepared),
+            Err(failure) => failure,
+        };
     let _ = rustix::io::write(report, &failure.bytes());
     sys::exit_now(125)
 }
 
 fn confine(
     prepared: &Prepared,
-    processors: &Processors,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
@@ -61,8 +60,6 @@ fn confine(
 ) -> Result<(), Failure> {
     capture(&prepared.network, control)?;
     fence::allow_of_host(prepared, ruleset)?;
-    processors.restore();
-    bind(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities().map_err(Failure::at(Stage::Privileges))?;
     let listener = sys::seccomp(&prepared.filter, prepared.listens).map_err(Failure::at(Stage::Filter))?;
@@ -117,8 +114,8 @@ fn set_limit(resource: Resource, wanted: Option<u64>) -> sys::Result<()> {
     rustix::process::setrlimit(resource, limit)
 }
 
-/// Binds the process to so many processors, where only that limits it.
-fn bind(prepared: &Prepared) -> Result<(), Failure> {
+/// Binds `process`, or this one, to so many of the processors of this one, where only that limits it.
+pub(crate) fn bind(prepared: &Prepared, process: Option<Pid>) -> Result<(), Failure> {
     let Some(count) = prepared.affinity else { return Ok(()) };
     let bind = || {
         let usable = rustix::thread::sched_getaffinity(None)?;
@@ -127,7 +124,7 @@ fn bind(prepared: &Prepared) -> Result<(), Failure> {
         for number in numbers.take(count) {
             chosen.set(number);
         }
-        rustix::thread::sched_setaffinity(None, &chosen)
+        rustix::thread::sched_setaffinity(process, &chosen)
     };
     bind().map_err(Failure::at(Stage::Limit))
 }
@@ -149,7 +146,10 @@ fn change_directory(prepared: &Prepared) -> Result<(), Failure> {
 
 fn execute(prepared: &Prepared) -> Failure {
     let command = &prepared.command;
-    command.blocked_signals.set();
+    if command.signals.ignores_children {
+        sys::ignore_children(true);
+    }
+    command.signals.blocked.set();
     let errno: Errno = sys::execve(&command.program, command.argv.as_slice(), command.envp.as_slice());
     Failure::at(Stage::Execute)(errno)
 }

@@ -46,10 +46,11 @@ impl Processors {
         }
     }
 
-    /// Lets this process, which was kept apart, run on any of them again.
-    pub(crate) fn restore(&self) {
+    /// Lets `child`, which was kept apart, run on any of them again. That is for whoever kept it apart: the child itself cannot
+    /// know whether that has been done yet.
+    pub(crate) fn restore(&self, child: Pid) {
         if let Some(usable) = &self.0 {
-            let _ = rustix::thread::sched_setaffinity(None, usable);
+            let _ = rustix::thread::sched_setaffinity(Some(child), usable);
         }
     }
 }

@@ -73,6 +73,7 @@ impl Namespaces {
         let maker = self.maker.as_ref().map_err(|errno| failed(*errno))?;
         let orders = &maker.orders;
         orders.init.name(&task);
+        orders.processors.restore(maker.process);
         maker.tell(START);
         let _ = sys::wait_for(maker.process.as_raw_nonzero().get(), 0);
         match (orders.number.load(Ordering::Acquire), orders.errno.load(Ordering::Acquire)) {
@@ -130,7 +131,6 @@ fn make(orders: &Orders) {
         return;
     }
     let made = make_namespaces(orders);
-    orders.processors.restore();
     handoff::look_until(|| orders.word.load(Ordering::Acquire) != WAIT);
     while orders.word.load(Ordering::Acquire) == WAIT {
         let _ = futex::wait(&orders.word, futex::Flags::PRIVATE, WAIT, None);
