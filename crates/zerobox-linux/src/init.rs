@@ -217,10 +217,11 @@ fn close_all_but(mut needed: Vec<i32>) -> sys::Result<()> {
 fn become_small() -> sys::Result<()> {
     sys::keep_capabilities(1 << CAP_SYS_PTRACE)?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
-    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)
+    // The view may be without a `/dev/null`.
+    let (nothing, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)
 }
 
 /// What the start put into `home`. The steps come in order, so that a mount takes the place of the directory it is on.

@@ -7,8 +7,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::time::Duration;
 
 pub const CASES: &[Case] = cases![
+    User: nobody_looks_into_the_maker, the_maker_is_not_in_the_way;
     Everyone: a_working_directory_that_becomes_a_link, the_processors_stay_the_callers, signals_at_any_moment,
-        an_error_leaves_no_child, children_that_nobody_waits_for, limits_of_namespaces_are_named;
+        an_error_leaves_no_child, devices_may_be_missing, children_that_nobody_waits_for, limits_of_namespaces_are_named;
 ];
 
 /// Another run in the same project may put a link in its place once the policy is understood. The command that a secret comes
@@ -48,7 +49,7 @@ fn the_processors_stay_the_callers(f: &Fixture) -> Verdict {
         caller.bytes().filter_map(|byte| char::from(byte).to_digit(16)).map(u32::count_ones).sum::<u32>();
     assert!(processors > 0, "`{caller}`");
     for flags in [[].as_slice(), &["--cpus=1"]] {
-        for _ in 0..4 {
+        for _ in 0..2 {
             let started: Vec<_> = (0..16).map(|_| f.start(flags, &["/bin/sh", "-c", show])).collect();
             for running in started {
                 let outcome = running.finish(LIMIT);
@@ -153,5 +154,61 @@ fn limits_of_namespaces_are_named(f: &Fixture) -> Verdict {
         let name = format!("user.max_{kind}_namespaces");
         assert!(outcome.stderr.contains(&name), "\n{outcome}");
     }
+    Ok(())
+}
+
+/// The process that makes the namespaces has the memory of the supervisor, and one of the same user that looks into it while
+/// secrets are being read finds none. The command that a secret comes from runs just then.
+fn nobody_looks_into_the_maker(f: &Fixture) -> Verdict {
+    let script = r#"
+import os, sys
+def children(pid): return open(f'/proc/{pid}/task/{pid}/children').read().split()
+def look(pid):
+    for name in ['environ', 'maps', 'mem', 'fd']:
+        path = f'/proc/{pid}/{name}'
+        try: os.listdir(path) if name == 'fd' else open(path, 'rb').close(); yield 'seen'
+        except PermissionError: yield 'refused'
+own, zerobox = os.getpid(), os.getppid()
+others = [pid for pid in children(zerobox) if int(pid) != own] if len(sys.argv) > 1 else [own]
+print(*[answer for pid in others for answer in look(pid)], file=sys.stderr)
+print('a-value')
+"#;
+    f.write("project/look.py", script);
+    let flags = ["--secret=K=cmd:exec python3 look.py others", "--secret-host=K=a.test"];
+    let outcome = f.run(&flags, &["/bin/true"]);
+    outcome.assert_code(0);
+    assert_eq!(outcome.stderr.trim(), "refused refused refused refused", "\n{outcome}");
+    let bare = outcome::run(f.command("/usr/bin/python3").arg("look.py"), LIMIT);
+    assert_eq!(bare.stderr.trim(), "seen seen seen seen", "\n{bare}");
+    Ok(())
+}
+
+/// Where a limit leaves room for zerobox, init and the command, and for nobody else. It is one of a user namespace, in which the
+/// user has no other processes.
+fn the_maker_is_not_in_the_way(f: &Fixture) -> Verdict {
+    let run = |limit: u32| {
+        let script = format!(
+            "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NPROC, ({limit}, {limit})); os.execv(sys.argv[1], sys.argv[1:])"
+        );
+        let zerobox = f.tools.zerobox.to_str().expect("UTF-8");
+        let mut command = f.command("unshare");
+        outcome::run(
+            command.args(["-Ur", "/usr/bin/python3", "-c", &script, zerobox, "--", "/bin/true"]),
+            LIMIT,
+        )
+    };
+    for _ in 0..6 {
+        run(3).assert_code(0);
+    }
+    let outcome = run(1);
+    outcome.assert_refused_with_hint(125, &["namespaces"]).assert_stderr_has("ulimit -u");
+    Ok(())
+}
+
+fn devices_may_be_missing(f: &Fixture) -> Verdict {
+    let attempt = ["open-write", "/dev/null"];
+    f.inside(&["--events=/dev/null"], &attempt).assert_stdout("ok\n");
+    f.inside(&["--deny-read=/dev/null"], &attempt).assert_stdout("ENOENT\n");
+    f.outside(&attempt).assert_stdout("ok\n");
     Ok(())
 }
