@@ -11,7 +11,7 @@ use crate::message::{Failure, Stage, send_listeners};
 use crate::prepare::{Network, Prepared};
 use crate::sys;
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource};
+use rustix::process::Resource;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
@@ -43,7 +43,7 @@ pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> 
     // Without a sandbox nothing else ties the command to us.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let failure =
-        match bind(prepared, None).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
+        match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
             Ok(()) => execute(prepared),
             Err(failure) => failure,
         };
@@ -60,6 +60,7 @@ fn confine(
 ) -> Result<(), Failure> {
     capture(&prepared.network, control)?;
     fence::allow_of_host(prepared, ruleset)?;
+    bind(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities().map_err(Failure::at(Stage::Privileges))?;
     let listener = sys::seccomp(&prepared.filter, prepared.listens).map_err(Failure::at(Stage::Filter))?;
@@ -114,8 +115,8 @@ fn set_limit(resource: Resource, wanted: Option<u64>) -> sys::Result<()> {
     rustix::process::setrlimit(resource, limit)
 }
 
-/// Binds `process`, or this one, to so many of the processors of this one, where only that limits it.
-pub(crate) fn bind(prepared: &Prepared, process: Option<Pid>) -> Result<(), Failure> {
+/// Binds the process to so many processors, where only that limits it.
+fn bind(prepared: &Prepared) -> Result<(), Failure> {
     let Some(count) = prepared.affinity else { return Ok(()) };
     let bind = || {
         let usable = rustix::thread::sched_getaffinity(None)?;
@@ -124,7 +125,7 @@ pub(crate) fn bind(prepared: &Prepared, process: Option<Pid>) -> Result<(), Fail
         for number in numbers.take(count) {
             chosen.set(number);
         }
-        rustix::thread::sched_setaffinity(process, &chosen)
+        rustix::thread::sched_setaffinity(None, &chosen)
     };
     bind().map_err(Failure::at(Stage::Limit))
 }

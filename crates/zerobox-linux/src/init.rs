@@ -8,7 +8,7 @@
 use crate::capture;
 use crate::command::{self, EXECUTE, NO_LISTENER, READY, VIEW_MADE};
 use crate::fence;
-use crate::handoff::{self, Processors};
+use crate::handoff;
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
@@ -80,7 +80,6 @@ fn start<'a>(
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let ruleset = fence::create(prepared)?;
-    let processors = Processors::own();
     let command = match clone_command().map_err(Failure::at(Stage::Init))? {
         Cloned::Child => {
             let (ruleset, go, report) = (ruleset.as_fd(), await_go.as_fd(), tell.as_fd());
@@ -88,13 +87,14 @@ fn start<'a>(
         }
         Cloned::Parent(command) => Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::RANGE))?,
     };
-    processors.keep_apart(command);
+    // Not where it binds itself: that has to be the last word about it.
+    if prepared.affinity.is_none() {
+        handoff::move_apart(command);
+    }
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     root::enter(prepared)?;
     fence::allow_own(prepared, ruleset.as_fd())?;
     let cwd = working_directory(&prepared.command.cwd).map_err(Failure::at(Stage::WorkingDirectory))?;
-    processors.restore(command);
-    command::bind(prepared, Some(command))?;
     let mut made = [VIEW_MADE; 5];
     made[1..].copy_from_slice(&cwd.as_raw_fd().to_le_bytes());
     rustix::io::write(&go, &made).map_err(Failure::at(Stage::Init))?;
