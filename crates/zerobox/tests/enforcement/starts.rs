@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const CASES: &[Case] = cases![
     User: nobody_looks_into_the_maker, the_maker_is_not_in_the_way;
     Everyone: a_working_directory_that_becomes_a_link, the_processors_stay_the_callers, signals_at_any_moment,
-        an_error_leaves_no_child, devices_may_be_missing, children_that_nobody_waits_for, limits_of_namespaces_are_named;
+        a_granted_file_that_becomes_a_link, children_in_another_pid_namespace, an_error_leaves_no_child, devices_may_be_missing, children_that_nobody_waits_for, limits_of_namespaces_are_named;
 ];
 
 /// Another run in the same project may put a link in its place once the policy is understood. The command that a secret comes
@@ -37,6 +37,37 @@ fn a_working_directory_that_becomes_a_link(f: &Fixture) -> Verdict {
     }
     let bare = outcome::run(f.host_sh(inside).current_dir(f.root.join("outside")), LIMIT);
     bare.assert_stdout("seen\n");
+    Ok(())
+}
+
+/// The same with what a rule is about. What the link leads to is granted as well, so that nothing but its being one is in the way.
+fn a_granted_file_that_becomes_a_link(f: &Fixture) -> Verdict {
+    f.write("project/other.txt", "other\n");
+    f.write("project/dir/inner.txt", "inner\n");
+    for (name, then) in [("readme.txt", "ln -s other.txt readme.txt"), ("dir", "ln -s . dir")] {
+        let run = |swap: &str| {
+            let secret = format!("--secret=K=cmd:{swap} echo a-value");
+            let grants = ["--allow-write=readme.txt", "--allow-write=dir", "--allow-write=other.txt"];
+            f.run(&[&grants[..], &["--secret-host=K=a.test", &secret]].concat(), &["/bin/true"])
+        };
+        run("").assert_code(0);
+        run(&format!("mv {name} moved; {then};")).assert_refused(125, &[name]);
+        std::fs::remove_file(f.root.join("project").join(name)).expect("the link");
+        std::fs::rename(f.root.join("project/moved"), f.root.join("project").join(name)).expect("ours");
+    }
+    Ok(())
+}
+
+/// The numbers of the processes that it starts mean others to it there, and it sends signals to them.
+fn children_in_another_pid_namespace(f: &Fixture) -> Verdict {
+    let run = |fork: &str| {
+        let script = format!(
+            "program=$ZEROBOX; unset ZEROBOX; exec unshare -Urp {fork} \"$program\" -- /bin/sh -c 'echo ran; exit 5'"
+        );
+        outcome::run(&mut f.host_sh(&script), LIMIT)
+    };
+    run("").assert_refused_with_hint(125, &["namespaces"]).assert_stderr_has("--fork");
+    run("--fork --mount-proc").assert_code(5).assert_stdout("ran\n");
     Ok(())
 }
 
