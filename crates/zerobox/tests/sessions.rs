@@ -11,15 +11,18 @@ use zerobox::{PathList, Request, run};
 fn main() -> ExitCode {
     let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut own = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-    let first = run(&request("cat /proc/self/status > \"$0\"", file.path(), &[])).unwrap();
+    // A shell would unblock signals for its children.
+    let show = ["/bin/cp", "/proc/self/status", file.path().to_str().unwrap()];
+    let end = ["/bin/sh", "-c", "exit 3"];
+    let first = run(&request(&show, file.path(), &[])).unwrap();
     assert_eq!(first.exit_code(), 0);
     let first = inherited(file.path());
     let states: Vec<_> = (0..2)
         .map(|_| {
-            let failed = run(&request("exit 3", file.path(), &["no-such-profile"])).unwrap_err();
+            let failed = run(&request(&end, file.path(), &["no-such-profile"])).unwrap_err();
             assert!(failed.to_string().contains("no-such-profile"), "{failed}");
-            assert_eq!(run(&request("exit 3", file.path(), &[])).unwrap().exit_code(), 3);
-            let report = run(&request("cat /proc/self/status > \"$0\"", file.path(), &[])).unwrap();
+            assert_eq!(run(&request(&end, file.path(), &[])).unwrap().exit_code(), 3);
+            let report = run(&request(&show, file.path(), &[])).unwrap();
             assert_eq!(report.exit_code(), 0);
             assert_eq!(children(), [own.id().to_string()], "only the program's own child is left");
             inherited(file.path())
@@ -33,10 +36,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn request(script: &str, file: &Path, profiles: &[&str]) -> Request {
-    let words = ["/bin/sh", "-c", script, file.to_str().unwrap()];
+fn request(command: &[&str], file: &Path, profiles: &[&str]) -> Request {
     Request {
-        command: words.map(Into::into).to_vec(),
+        command: command.iter().map(Into::into).collect(),
         allow_write: vec![PathList::Listed(file.into())],
         profiles: profiles.iter().map(Into::into).collect(),
         ..Request::default()
