@@ -42,10 +42,11 @@ pub(crate) fn become_command(
 pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> ! {
     // Without a sandbox nothing else ties the command to us.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let failure = match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
-        Ok(()) => execute(prepared),
-        Err(failure) => failure,
-    };
+    let failure =
+        match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
+            Ok(()) => execute(prepared),
+            Err(failure) => failure,
+        };
     let _ = rustix::io::write(report, &failure.bytes());
     sys::exit_now(125)
 }
@@ -146,7 +147,10 @@ fn change_directory(prepared: &Prepared) -> Result<(), Failure> {
 
 fn execute(prepared: &Prepared) -> Failure {
     let command = &prepared.command;
-    command.blocked_signals.set();
+    if command.signals.ignores_children {
+        sys::ignore_children(true);
+    }
+    command.signals.blocked.set();
     let errno: Errno = sys::execve(&command.program, command.argv.as_slice(), command.envp.as_slice());
     Failure::at(Stage::Execute)(errno)
 }

@@ -76,7 +76,15 @@ impl SpawnError {
                     .to_owned()
             }
             Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
-                "raise the limit: `sysctl user.max_user_namespaces=10000`".to_owned()
+                format!("raise the limit: `sysctl {}=10000`", lowest_limit())
+            }
+            Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
+                "the limit of processes is reached: raise it, `ulimit -u` or `pids.max`, or end some".to_owned()
+            }
+            Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::EINVAL) => {
+                "what it starts gets into another pid namespace than its own: use `unshare --fork`, or `nsenter` without \
+                 `--no-fork`"
+                    .to_owned()
             }
             Self::Namespaces { .. } => {
                 "unprivileged user namespaces are off: `sysctl kernel.unprivileged_userns_clone=1` (Debian), an AppArmor \
@@ -104,4 +112,15 @@ impl SpawnError {
             _ => 125,
         }
     }
+}
+
+/// Which of the limits of namespaces is the lowest, namespaces(7): the kernel does not say which one was reached.
+fn lowest_limit() -> String {
+    let names = ["user", "net", "mnt", "pid", "ipc", "uts", "cgroup"]
+        .map(|kind| format!("user.max_{kind}_namespaces"));
+    let limit = |name: &String| {
+        let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok();
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX)
+    };
+    names.into_iter().min_by_key(limit).unwrap_or_default()
 }

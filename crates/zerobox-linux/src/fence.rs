@@ -37,7 +37,8 @@ fn allow(
     ruleset: BorrowedFd<'_>,
     is_meant: impl Fn(&FenceRule) -> bool,
 ) -> Result<(), Failure> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Without O_NOFOLLOW, which would open a link itself.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     for (index, rule) in prepared.landlock.iter().enumerate() {
         if rule.access == 0 || !is_meant(rule) {
             continue;

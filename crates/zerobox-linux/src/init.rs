@@ -17,7 +17,7 @@ use crate::prepare::{Identity, Prepared};
 use crate::root;
 use crate::sys::{self, Cloned, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zerobox_policy::is_within;
 
 /// Never returns.
@@ -80,23 +80,21 @@ fn start<'a>(
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let ruleset = fence::create(prepared)?;
-    let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
+    let command = match clone_command().map_err(Failure::at(Stage::Init))? {
         Cloned::Child => {
             let (ruleset, go, report) = (ruleset.as_fd(), await_go.as_fd(), tell.as_fd());
             command::become_command(prepared, ruleset, control.as_fd(), go, report)
         }
-        Cloned::Parent(command) => command,
+        Cloned::Parent(command) => Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::RANGE))?,
     };
     // Not where it binds itself: that has to be the last word about it.
-    if let Some(command) = Pid::from_raw(command).filter(|_| prepared.affinity.is_none()) {
+    if prepared.affinity.is_none() {
         handoff::move_apart(command);
     }
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     root::enter(prepared)?;
     fence::allow_own(prepared, ruleset.as_fd())?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let cwd = rustix::fs::open(prepared.command.cwd.as_c_str(), flags, Mode::empty())
-        .map_err(Failure::at(Stage::WorkingDirectory))?;
+    let cwd = working_directory(&prepared.command.cwd).map_err(Failure::at(Stage::WorkingDirectory))?;
     let mut made = [VIEW_MADE; 5];
     made[1..].copy_from_slice(&cwd.as_raw_fd().to_le_bytes());
     rustix::io::write(&go, &made).map_err(Failure::at(Stage::Init))?;
@@ -116,7 +114,7 @@ fn start<'a>(
     let home = prepared.home.as_deref();
     Ok(Init {
         control,
-        command,
+        command: command.as_raw_nonzero().get(),
         report,
         children,
         view,
@@ -127,6 +125,24 @@ fn start<'a>(
         home,
         own: home.map(|home| own_paths(prepared, home)).unwrap_or_default(),
     })
+}
+
+/// Without following a link: one that was swapped in since the policy was understood would lead by `/..` to the host, whose
+/// root is still on top of the view's.
+fn working_directory(path: &CStr) -> sys::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// The process that cloned us counts for the limits of processes as well, until the supervisor has waited for it.
+fn clone_command() -> sys::Result<Cloned> {
+    let until = Instant::now() + MAKER_GOES;
+    loop {
+        match sys::clone(libc::CLONE_FILES) {
+            Err(Errno::AGAIN) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
+            cloned => return cloned,
+        }
+    }
 }
 
 /// The kernel kills us when the supervisor dies, and a pid namespace dies with its first process. A supervisor that
@@ -201,10 +217,11 @@ fn close_all_but(mut needed: Vec<i32>) -> sys::Result<()> {
 fn become_small() -> sys::Result<()> {
     sys::keep_capabilities(1 << CAP_SYS_PTRACE)?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
-    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)
+    // The view may be without a `/dev/null`.
+    let (nothing, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)
 }
 
 /// What the start put into `home`. The steps come in order, so that a mount takes the place of the directory it is on.
@@ -394,6 +411,8 @@ struct Ready {
     connection: bool,
 }
 
+/// How long that takes at most, on a machine that has much to do.
+const MAKER_GOES: Duration = Duration::from_secs(1);
 /// The standard streams come first.
 const STREAMS: i32 = 3;
 const CAP_SYS_PTRACE: u32 = 19;

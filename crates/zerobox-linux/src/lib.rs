@@ -43,10 +43,10 @@ pub use plan::{
     Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
     ResourceLimit, Rights,
 };
-pub use prepare::{Prepared, duplicate, fill_streams};
+pub use prepare::{Prepared, check_kept, duplicate, fill_streams};
 pub use probe::{Mechanism, ProbeError, landlock_abi, probe, probe_control_group};
 pub use seccomp::{Action, Case, Condition, Entry, Options};
-pub use signals::Signals;
+pub use signals::{Signals, heed_children};
 pub use spawn::{Connections, Ending, Happening, Running, Usage, spawn};
 pub use sys::attempts;
 pub use sys::{SecretMemory, forbid_inspection, overwrite_argument, overwrite_variable, remember_arguments};

@@ -124,10 +124,15 @@ impl Drop for Maker {
 
 /// What the maker does. It has the memory of the supervisor, which goes on meanwhile: see [`sys::clone_sharing`].
 fn make(orders: &Orders) {
-    if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err()
-        || rustix::process::getppid() != Some(orders.supervisor)
-    {
+    if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
         return;
+    }
+    match rustix::process::getppid() {
+        Some(parent) if parent == orders.supervisor => {}
+        // It has died.
+        Some(_) => return,
+        // It is in another pid namespace, where init has another number than here.
+        None => return orders.errno.store(libc::EINVAL, Ordering::Release),
     }
     let made = make_namespaces(orders);
     handoff::look_until(|| orders.word.load(Ordering::Acquire) != WAIT);

@@ -4,7 +4,8 @@ use crate::capture;
 use crate::error::SpawnError;
 use crate::plan::{Contents, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
 use crate::seccomp;
-use crate::sys::{self, SignalSet};
+use crate::signals::Inherited;
+use crate::sys;
 use libc::{c_char, sock_filter};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -127,7 +128,7 @@ pub(crate) struct Command {
     pub(crate) argv: Pointers,
     pub(crate) envp: Pointers,
     pub(crate) cwd: CString,
-    pub(crate) blocked_signals: SignalSet,
+    pub(crate) signals: Inherited,
 }
 
 /// C strings and the null-terminated array of pointers to them.
@@ -245,7 +246,7 @@ impl Command {
             argv: Pointers::new(argv),
             envp: Pointers::new(envp),
             cwd: text(&policy.cwd)?,
-            blocked_signals: SignalSet::of(&[]).block(),
+            signals: Inherited::from_caller(),
         })
     }
 }
@@ -361,6 +362,16 @@ pub fn fill_streams() {
 /// Those of fcntl(2), for one that is not open.
 pub fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(sys::inherited(fd), 3)
+}
+
+/// Checks that the caller has opened the descriptors to keep. Call it before anything is opened that may get such a number.
+///
+/// # Errors
+/// `KeepFd` for one that is not open.
+pub fn check_kept(kept: &[i32]) -> Result<(), SpawnError> {
+    // What is no number of a descriptor is for the policy to refuse.
+    let is_closed = |fd: &&i32| **fd > 2 && rustix::io::fcntl_getfd(sys::inherited(**fd)).is_err();
+    kept.iter().find(is_closed).map_or(Ok(()), |fd| Err(SpawnError::KeepFd { fd: *fd }))
 }
 
 /// Refuses, among the standard streams and the descriptors to keep, what leads further than itself. A directory leads to

@@ -4,6 +4,33 @@ use crate::error::SpawnError;
 use crate::sys::{self, SignalSet};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+
+/// What a caller hands on to a program that it executes, and we to the command: what it blocks and what it ignores, execve(2).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inherited {
+    pub(crate) blocked: SignalSet,
+    pub(crate) ignores_children: bool,
+}
+
+impl Inherited {
+    /// As it was before the first run, which changes it for this process.
+    pub(crate) fn from_caller() -> Self {
+        static FIRST: OnceLock<Inherited> = OnceLock::new();
+        *FIRST.get_or_init(|| Self {
+            blocked: SignalSet::of(&[]).block(),
+            ignores_children: sys::children_are_ignored(),
+        })
+    }
+}
+
+/// Lets this process wait for its children, should its caller have ignored SIGCHLD: then nobody hears how they ended, wait(2).
+/// Call it before the first child is made.
+pub fn heed_children() {
+    if Inherited::from_caller().ignores_children {
+        sys::ignore_children(false);
+    }
+}
 
 /// The signals that the supervisor takes for the command. They stay blocked for good: one that is still pending would
 /// otherwise end the supervisor after the command, in place of the command's exit code. The terminal goes back to the

@@ -32,7 +32,7 @@ pub(crate) use seccomp::{
 };
 pub use secret_memory::{SecretMemory, forbid_inspection};
 pub(crate) use sharing::{Named, Stack, clone_sharing, unshare_beside};
-pub(crate) use signals::{SignalSet, ignore_sigpipe, next_signal};
+pub(crate) use signals::{SignalSet, children_are_ignored, ignore_children, ignore_sigpipe, next_signal};
 pub(crate) use sockets::{
     connect, loopback_up, network_of, peer_pid, receive_message, send_message, set_option,
 };

@@ -26,6 +26,7 @@ use zerobox_policy::{Event, PolicyError, quote};
 /// Runs the command line of this process.
 pub(crate) fn main() -> i32 {
     zerobox_linux::fill_streams();
+    zerobox_linux::heed_children();
     if let Some(code) = zerobox::selftest::enter() {
         return code;
     }
@@ -100,6 +101,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let (events, would_deny) = (flags.events.clone(), flags.would_deny);
     let observation = flags.observation(std::io::stderr().is_terminal());
     let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
+    zerobox_linux::check_kept(&request.keep_fds)?;
     let namespaces = if dry_run.is_none() && !would_deny { zerobox::begin(&request) } else { None };
     let session = match events.filter(|_| dry_run.is_none()) {
         sink if would_deny => {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! [`run`] makes processes with `clone(2)` and must be called while the program has one thread only. It takes over the
-//! signals that end a program, to pass them on to the command, and keeps them.
+//! signals that end a program, to pass them on to the command, and keeps them; and SIGCHLD, if the program has ignored it, is
+//! ignored no longer.
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 

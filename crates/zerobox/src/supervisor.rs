@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerobox_linux::{
-    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError, Usage,
+    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError,
+    Usage,
 };
 use zerobox_policy::{Confinement, Event, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
@@ -52,6 +53,7 @@ pub fn run(request: &Request) -> Result<Report, Error> {
 /// Begins to make what a run of `request` needs of the kernel in any case, beside finding out what that is. `None` for one
 /// without a sandbox. A run takes it over with [`Session::starting_in`].
 pub fn begin(request: &Request) -> Option<Namespaces> {
+    zerobox_linux::heed_children();
     let is_confined = !request.allow_all && !request.no_sandbox;
     is_confined.then(|| Namespaces::begin(!request.net_host))
 }
@@ -85,7 +87,18 @@ impl Session {
         };
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given, namespaces: None })
+        Ok(Self {
+            host,
+            policy,
+            facts,
+            plan,
+            record: None,
+            live: None,
+            judge: None,
+            collects: false,
+            given,
+            namespaces: None,
+        })
     }
 
     /// What the policy was resolved against.
@@ -179,6 +192,7 @@ impl Session {
         find: impl FnOnce(&Policy, &Surroundings<'_>) -> Result<PathBuf, Error>,
         started: impl FnOnce(&Secrets, &Policy) -> T,
     ) -> Result<(Report, T, Remains), Error> {
+        zerobox_linux::heed_children();
         profiles::make_own_directories(&self.policy)?;
         let secrets = Secrets::read(&self.policy, std::mem::take(&mut self.given), &mut self.host)?;
         secrets.hide(&mut self.policy)?;

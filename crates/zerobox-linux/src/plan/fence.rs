@@ -174,7 +174,8 @@ fn devices(policy: &Policy, mounts: &[Mount], rules: &mut Vec<LandlockRule>) {
         return;
     }
     rules.push(LandlockRule::own(dev.to_owned(), Rights::Look, true));
-    let own = |(path, rights, directory): (&PathBuf, _, _)| LandlockRule::own(path.clone(), rights, directory);
+    let own =
+        |(path, rights, directory): (&PathBuf, _, _)| LandlockRule::own(path.clone(), rights, directory);
     rules.extend(nodes.into_iter().filter(|(_, rights, _)| *rights == Rights::Device).map(own));
 }
 

@@ -84,4 +84,21 @@ pub(crate) fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Whether SIGCHLD is ignored.
+pub(crate) fn children_are_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set, and `action` is filled by the call; all-zero bytes are a valid value of it.
+    let action = unsafe {
+        libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Ignores SIGCHLD, or does what the kernel does with it otherwise.
+pub(crate) fn ignore_children(ignore: bool) {
+    // SAFETY: neither installs code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, if ignore { libc::SIG_IGN } else { libc::SIG_DFL }) };
+}
+
 const SI_KERNEL: c_int = 0x80;

@@ -177,8 +177,12 @@ impl<'a> Resolver<'a> {
         }
         let left = |workspace: &&PathBuf| !is_within(&found.path, workspace);
         let left: Vec<_> = self.workspaces.iter().filter(left).collect();
+        // The kernel names the directory that we are in without links, getcwd(2): one on that way was swapped in since.
+        let is_swapped_in = |link: &Path| is_within(self.surroundings.cwd, link);
         let mut links = found.links.iter().map(|link| &link.path);
-        links.find(|link| left.iter().any(|workspace| is_within(link, workspace))).cloned()
+        links
+            .find(|link| is_swapped_in(link) || left.iter().any(|workspace| is_within(link, workspace)))
+            .cloned()
     }
 
     /// Grants what exists; a system directory that this machine does not have is no rule.

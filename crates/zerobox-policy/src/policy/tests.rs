@@ -44,6 +44,20 @@ fn granted(policy: &Policy, path: &str) -> Option<Access> {
     policy.granted(Path::new(path))
 }
 
+/// getcwd(2) names none, so that somebody has put it there since; what a flag names may be one.
+#[test]
+fn a_link_on_the_way_to_the_callers_directory() {
+    let is_refused = |policy| matches!(policy, Err(PolicyError::LinkLeadsOut { .. }));
+    assert!(is_refused(resolve_at("/home/u/l", |_| ())));
+    assert!(is_refused(resolve_at("/home/u/l/src", |request| request.cwd = Some(".".into()))));
+    assert!(is_refused(resolve_at("/home/u/l", |request| {
+        request.cwd = Some("/srv/p".into());
+        request.allow_write = listed("./src");
+    })));
+    resolve(|request| request.cwd = Some("/home/u/l".into())).unwrap();
+    resolve(|request| request.allow_write = listed("/home/u/l/src")).unwrap();
+}
+
 #[test]
 fn the_default_policy() {
     let policy = resolve(|_| ()).unwrap();

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -56,10 +57,12 @@ impl EventSink {
             Self::File(path) => create(path),
             Self::Descriptor(number) => zerobox_linux::duplicate(*number),
         };
-        let file =
+        let file: File =
             opened.map_err(|errno| Error::Events { sink: self.to_string(), source: errno.into() })?.into();
+        // A device, such as `/dev/null`, keeps nothing that the command could change.
+        let is_kept = || file.metadata().map_or(true, |node| !node.file_type().is_char_device());
         let path = match self {
-            Self::File(path) if !is_stream(path) => Some(path.clone()),
+            Self::File(path) if !is_stream(path) && is_kept() => Some(path.clone()),
             _ => None,
         };
         Ok(Record { file, path })

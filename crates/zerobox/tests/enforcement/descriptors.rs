@@ -12,7 +12,7 @@ use std::process::Command;
 pub const CASES: &[Case] = cases![
     Everyone: a_connected_socket_is_not_connected_anew, sockets_without_one_peer_are_refused, descriptors_above_two_are_closed, keep_fd_keeps_one, a_kept_descriptor_cannot_be_reopened_for_writing,
         stdin_cannot_be_reopened_for_writing, stdout_cannot_be_reopened_for_reading, a_directory_as_stdin_is_no_way_out,
-        a_kept_directory_is_no_way_out, closed_standard_streams_stay_harmless, keep_fd_of_a_closed_descriptor;
+        a_kept_directory_is_no_way_out, closed_standard_streams_stay_harmless, keep_fd_of_a_closed_descriptor, keep_fd_is_about_the_callers_descriptors;
 ];
 
 impl Fixture {
@@ -137,6 +137,18 @@ fn keep_fd_of_a_closed_descriptor(f: &Fixture) -> Verdict {
     f.run(&["--keep-fd=77"], &["/bin/true"]).assert_refused(125, &["77"]);
     f.run(&["--keep-fd=x"], &["/bin/true"]).assert_refused(125, &["x"]);
     f.run(&["--keep-fd=-1"], &["/bin/true"]).assert_refused(125, &["-1"]);
+    Ok(())
+}
+
+/// Files of our own have low numbers: the record of the events, for one, is not for the command to write.
+fn keep_fd_is_about_the_callers_descriptors(f: &Fixture) -> Verdict {
+    for number in ["3", "4", "5", "6"] {
+        let keep = format!("--keep-fd={number}");
+        let flags = ["--events=events.jsonl", "--allow-net=a.test", &keep];
+        let redirected = |redirections: &str| f.redirected(redirections, &flags, &["read-fd", number]).0;
+        redirected(&format!("{number}< readme.txt")).assert_code(0).assert_stdout("ok\n");
+        redirected(&format!("{number}<&-")).assert_refused(125, &[number]);
+    }
     Ok(())
 }
 

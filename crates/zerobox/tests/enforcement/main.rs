@@ -62,6 +62,7 @@ mod selftest;
 mod signals;
 mod skips;
 mod sockets;
+mod starts;
 mod streams;
 mod syscalls;
 mod terminal;
@@ -161,6 +162,7 @@ const AREAS: &[(&str, &[Case])] = &[
     ("ipc", ipc::CASES),
     ("limits", limits::CASES),
     ("signals", signals::CASES),
+    ("starts", starts::CASES),
     ("exits", exits::CASES),
     ("terminal", terminal::CASES),
     ("streams", streams::CASES),
