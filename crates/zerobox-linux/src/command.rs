@@ -43,10 +43,11 @@ pub(crate) fn become_command(
 pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> ! {
     // Without a sandbox nothing else ties the command to us.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let failure = match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
-        Ok(()) => execute(prepared),
-        Err(failure) => failure,
-    };
+    let failure =
+        match bind(prepared).and_then(|()| limit(prepared)).and_then(|()| change_directory(prepared)) {
+            Ok(()) => execute(prepared),
+            Err(failure) => failure,
+        };
     let _ = rustix::io::write(report, &failure.bytes());
     sys::exit_now(125)
 }

@@ -2,14 +2,22 @@
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::sync::Arc;
 
-/// The place that a rule was written in; denials and `--dry-run` print it.
+/// The place that a rule was written in; denials and `--dry-run` print it. Its copies share what is long.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A command line flag, as the user spelled it: `--allow-read=./src`.
-    Flag(Cow<'static, str>),
+    Flag(Arc<str>),
+    /// The same with its value apart, so that the text is only made when somebody reads it.
+    Value {
+        /// The flag: `--allow-read`.
+        flag: &'static str,
+        /// What stood behind the `=`.
+        value: Arc<OsStr>,
+    },
     /// The built-in policy, with the part of it: `default: system`.
     Default(Cow<'static, str>),
     /// A profile: `ci.toml:12`.
@@ -29,10 +37,10 @@ pub struct Place {
 
 impl Origin {
     /// The origin of a rule given by `flag` with `value`, without repeating a shell's quoting.
-    pub fn flag(flag: &str, value: Option<&std::ffi::OsStr>) -> Self {
+    pub fn flag(flag: &str, value: Option<&OsStr>) -> Self {
         match value {
             Some(value) => Self::Flag(format!("{flag}={}", value.to_string_lossy()).into()),
-            None => Self::Flag(flag.to_owned().into()),
+            None => Self::Flag(flag.into()),
         }
     }
 
@@ -46,6 +54,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(text) => f.write_str(text),
+            Self::Value { flag, value } => write!(f, "{flag}={}", value.to_string_lossy()),
             Self::Default(part) => write!(f, "default: {part}"),
             Self::Profile(Place { file, line, .. }) => write!(f, "{file}:{line}"),
         }

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerobox_linux::{
-    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError, Usage,
+    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError,
+    Usage,
 };
 use zerobox_policy::{Confinement, Event, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
@@ -85,7 +86,18 @@ impl Session {
         };
         let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self { host, policy, facts, plan, record: None, live: None, judge: None, collects: false, given, namespaces: None })
+        Ok(Self {
+            host,
+            policy,
+            facts,
+            plan,
+            record: None,
+            live: None,
+            judge: None,
+            collects: false,
+            given,
+            namespaces: None,
+        })
     }
 
     /// What the policy was resolved against.

@@ -41,12 +41,7 @@ impl Drop for Stack {
 /// The caller keeps `stack` and `with` until that process has ended. `task` runs beside the caller and has the caller's
 /// thread-local values: it must not allocate, and of system calls use those that leave `errno` alone (those of rustix do), but
 /// while the caller waits for it.
-pub(crate) fn clone_sharing<T: Sync>(
-    flags: c_int,
-    stack: &Stack,
-    task: fn(&T),
-    with: &T,
-) -> Result<Pid> {
+pub(crate) fn clone_sharing<T: Sync>(flags: c_int, stack: &Stack, task: fn(&T), with: &T) -> Result<Pid> {
     struct Call<T> {
         task: fn(&T),
         with: *const T,

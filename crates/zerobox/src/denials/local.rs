@@ -5,11 +5,11 @@
 
 use crate::host::RealFiles;
 use crate::mounts::MountPoint;
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Files, Node, NodeKind};
+use std::sync::Arc;
+use zerobox_policy::{Files, Names, Node, NodeKind};
 
 /// The host's files, without those.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Files for LocalFiles<'_> {
         self.files.link_target(path)
     }
 
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
+    fn names(&self, directory: &Path) -> Option<Arc<Names>> {
         self.files.names(directory)
     }
 

@@ -5,15 +5,15 @@ use super::{Answer, Change, Rule, Why, permissions};
 use crate::error::Error;
 use crate::program;
 use rustix::fs::FileType;
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zerobox_linux::Plan;
 use zerobox_policy::{
-    Access, Before, Effect, FileRule, Files, Link, Node, NodeKind, PathSpec, Resolved, RuleSource,
+    Access, Before, Effect, FileRule, Files, Link, Names, Node, NodeKind, PathSpec, Resolved, RuleSource,
     Surroundings, credentials_in, is_within, quote,
 };
 
@@ -496,7 +496,7 @@ impl Files for WithoutLink<'_> {
         self.files.link_target(path)
     }
 
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
+    fn names(&self, directory: &Path) -> Option<Arc<Names>> {
         self.files.names(directory)
     }
 
