@@ -11,13 +11,6 @@ use std::sync::Arc;
 pub enum Origin {
     /// A command line flag, as the user spelled it: `--allow-read=./src`.
     Flag(Arc<str>),
-    /// The same with its value apart, so that the text is only made when somebody reads it.
-    Value {
-        /// The flag: `--allow-read`.
-        flag: &'static str,
-        /// What stood behind the `=`.
-        value: Arc<OsStr>,
-    },
     /// The built-in policy, with the part of it: `default: system`.
     Default(Cow<'static, str>),
     /// A profile: `ci.toml:12`.
@@ -39,7 +32,7 @@ impl Origin {
     /// The origin of a rule given by `flag` with `value`, without repeating a shell's quoting.
     pub fn flag(flag: &str, value: Option<&OsStr>) -> Self {
         match value {
-            Some(value) => Self::Flag(format!("{flag}={}", value.to_string_lossy()).into()),
+            Some(value) => Self::Flag([flag, "=", &value.to_string_lossy()].concat().into()),
             None => Self::Flag(flag.into()),
         }
     }
@@ -54,7 +47,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(text) => f.write_str(text),
-            Self::Value { flag, value } => write!(f, "{flag}={}", value.to_string_lossy()),
             Self::Default(part) => write!(f, "default: {part}"),
             Self::Profile(Place { file, line, .. }) => write!(f, "{file}:{line}"),
         }

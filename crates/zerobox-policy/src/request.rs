@@ -177,10 +177,9 @@ pub(crate) struct Written<'a> {
 impl Written<'_> {
     /// The origin of a rule of the value `text`.
     pub(crate) fn origin(&self, text: Option<&OsStr>) -> Origin {
-        match (self.place, text) {
-            (Some(place), _) => Origin::Profile(place.clone()),
-            (None, Some(text)) => Origin::Value { flag: self.flag, value: text.into() },
-            (None, None) => Origin::Flag(self.flag.into()),
+        match self.place {
+            Some(place) => Origin::Profile(place.clone()),
+            None => Origin::flag(self.flag, text),
         }
     }
 

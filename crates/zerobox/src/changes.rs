@@ -158,3 +158,57 @@ pub(crate) fn short(path: &Path, cwd: &Path) -> PathBuf {
 
 /// The coarsest clock of a file system goes in steps of two seconds (FAT).
 const OLD_SECONDS: i64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of nothing but `nested`, as it is found before a run.
+    fn plain(directory: &Path) -> WatchedTree {
+        std::fs::create_dir(directory.join("nested")).unwrap();
+        let metadata = directory.symlink_metadata().unwrap();
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let plain = Some(PlainRoot { changed, directories: vec!["nested".into()] });
+        WatchedTree { path: directory.to_owned(), present: Vec::new(), repositories: Vec::new(), plain }
+    }
+
+    fn in_seconds(seconds: i64) -> Start {
+        let mut start = Start::now();
+        start.stamp.tv_sec += seconds;
+        start
+    }
+
+    /// Longer than the kernel's clock for files takes from one value to the next.
+    fn tick() {
+        std::thread::sleep(Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_root_is_untouched_while_its_old_time_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = plain(directory.path());
+        let start = in_seconds(10);
+        assert!(start.untouched(&tree).is_some());
+        assert!(in_seconds(0).untouched(&tree).is_none(), "what is new may change and keep its time");
+        tick();
+        std::fs::write(directory.path().join("nested/.envrc"), "").unwrap();
+        assert!(start.untouched(&tree).is_some());
+        std::fs::write(directory.path().join(".envrc"), "").unwrap();
+        assert!(start.untouched(&tree).is_none());
+        directory.close().unwrap();
+        assert!(start.untouched(&tree).is_none());
+    }
+
+    #[test]
+    fn what_is_new_below_an_untouched_root_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = plain(directory.path());
+        let around = |start| look_around(&[(&tree, tree.plain.as_ref())], start);
+        let start = in_seconds(0);
+        assert_eq!(around(start), []);
+        tick();
+        let new = directory.path().join("nested/.envrc");
+        std::fs::write(&new, "").unwrap();
+        assert_eq!(around(start).into_iter().map(|watched| watched.path).collect::<Vec<_>>(), [new]);
+    }
+}

@@ -93,8 +93,8 @@ impl RealFiles {
     }
 
     fn seen(&self, path: &Path) -> Result<Seen, i32> {
-        if let Some(seen) = self.seen.borrow().get(path) {
-            return seen.clone();
+        if let Some(seen) = self.known(path) {
+            return seen;
         }
         let Some(node) = self.listed_directory(path) else { return self.look(path) };
         let seen = Seen { node, changed: None };
@@ -102,13 +102,19 @@ impl RealFiles {
         Ok(seen)
     }
 
+    fn known(&self, path: &Path) -> Option<Result<Seen, i32>> {
+        self.seen.borrow().get(path).cloned()
+    }
+
     /// After a few names of one directory its listing is cheaper than to look at each: it tells what is a directory, and
     /// neither a link nor a file. About all else lstat(2) says more, also that it is not there: a file system may know a
     /// name that it lists with other letters.
     fn listed_directory(&self, path: &Path) -> Option<Node> {
         let directory = and_above(path).nth(1)?;
-        let (siblings, count) = &*self.siblings.borrow();
-        if *count < ENOUGH_SIBLINGS || siblings.as_os_str() != directory.as_os_str() {
+        let is_one_of_many = |siblings: &(PathBuf, usize)| {
+            siblings.1 >= ENOUGH_SIBLINGS && siblings.0.as_os_str() == directory.as_os_str()
+        };
+        if !is_one_of_many(&self.siblings.borrow()) {
             return None;
         }
         let name = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next()?;
@@ -150,7 +156,9 @@ impl RealFiles {
             let kind = match entry.file_type() {
                 // Some file systems do not tell.
                 FileType::Unknown => {
-                    self.seen(&directory.join(OsStr::from_bytes(name))).ok().map(|seen| seen.node.kind)
+                    let path = directory.join(OsStr::from_bytes(name));
+                    let seen = self.known(&path).unwrap_or_else(|| self.look(&path));
+                    seen.ok().map(|seen| seen.node.kind)
                 }
                 kind => Some(kind_of(kind)),
             };
@@ -241,3 +249,31 @@ const MAX_NAMES: usize = 512;
 const MAX_ENTRIES: usize = 1 << 16;
 /// The files that a policy reads hold one path.
 const MAX_TEXT: u64 = 8 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// As many siblings as it takes for them to be listed, and what only looking can tell.
+    #[test]
+    fn a_listing_tells_what_looking_would() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let names: Vec<String> = (0..2 * ENOUGH_SIBLINGS).map(|number| format!("d{number}")).collect();
+        names.iter().for_each(|name| std::fs::create_dir(path(name)).unwrap());
+        std::fs::write(path("file"), "").unwrap();
+        std::fs::hard_link(path("file"), path("other")).unwrap();
+        std::os::unix::fs::symlink("d0", path("link")).unwrap();
+        let files = RealFiles::new();
+        let kind = |name: &str| files.node(&path(name)).map(|node| (node.kind, node.links));
+        assert!(names.iter().all(|name| kind(name).is_ok_and(|(kind, _)| kind == NodeKind::Directory)));
+        assert!(files.listed.borrow().get(directory.path()).is_some(), "it was listed");
+        assert_eq!(kind("file").unwrap(), (NodeKind::File, 2));
+        assert_eq!(kind("link").unwrap().0, NodeKind::Symlink);
+        assert!(kind("absent").is_err());
+        let last = path(&names[names.len() - 1]);
+        let metadata = std::fs::symlink_metadata(&last).unwrap();
+        assert_eq!(files.changed(&last), Some((metadata.ctime(), metadata.ctime_nsec())));
+    }
+}

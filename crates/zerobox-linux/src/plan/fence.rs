@@ -27,7 +27,7 @@ impl LandlockRule {
 
     /// The root is the sandbox's own, however much of the host is granted.
     fn host(path: PathBuf, rights: Rights, directory: bool) -> Self {
-        let of_host = path != Path::new("/");
+        let of_host = path.as_os_str() != "/";
         Self { path, rights, directory, of_host }
     }
 }

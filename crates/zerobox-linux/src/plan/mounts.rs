@@ -119,7 +119,7 @@ impl<'a> View<'a> {
             }
         }
         view.places.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-        view.places.dedup();
+        view.places.dedup_by(|a, b| a.as_os_str() == b.as_os_str());
         view
     }
 

@@ -150,12 +150,17 @@ impl<'a> Resolver<'a> {
         }
         let origin = Origin::default_policy("credentials");
         for name in system::ETC_PRIVATE {
-            if kind(name).is_some() {
-                self.cut_out(&in_etc(name), &origin);
-            } else if may_grant_more {
-                let absent = Resolved { path: in_etc(name), node: None, links: Vec::new() };
-                self.push(absent, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
-            }
+            let node = match kind(name) {
+                Some(Some(kind @ (NodeKind::File | NodeKind::Directory))) => Some(Node { kind, links: 1 }),
+                Some(_) => {
+                    self.cut_out(&in_etc(name), &origin);
+                    continue;
+                }
+                None if may_grant_more => None,
+                None => continue,
+            };
+            let found = Resolved { path: in_etc(name), node, links: Vec::new() };
+            self.push(found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
         }
         for grant in toolchains::grants(self.surroundings) {
             let origin = Origin::default_policy(format!("toolchain {}", grant.name));
