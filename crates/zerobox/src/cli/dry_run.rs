@@ -1,18 +1,16 @@
 //! `--dry-run`: the policy and the plan, printed from the structures that are enforced.
 
+use super::pretty;
 use super::text::visible;
 use std::fmt;
 use std::net::SocketAddr;
 use zerobox::Session;
 use zerobox_linux::Mount;
-use zerobox_policy::{Confinement, Effect, Network, NetworkMode, RuleSource, quote};
+use zerobox_policy::{Confinement, Effect, Network, NetworkMode, Policy, RuleSource, quote};
 
 /// The plan for programs.
 pub(crate) fn json(session: &Session) -> String {
-    let value = serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan });
-    // A value of `json!` has string keys only, which is all that can fail.
-    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    text + "\n"
+    pretty(&serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan }))
 }
 
 /// The plan for people.
@@ -83,6 +81,19 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
             writeln!(out, "  connect      {}  ({})", socket.path.display(), socket.origin)?;
         }
     }
+    write_limits(out, policy)?;
+    heading(out, "variables (values are not shown)")?;
+    for variable in &policy.environment {
+        writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
+    }
+    for degradation in session.plan.iter().flat_map(|plan| &plan.degradations) {
+        heading(out, "weaker here")?;
+        writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
+    }
+    Ok(())
+}
+
+fn write_limits(out: &mut Page, policy: &Policy) -> fmt::Result {
     heading(out, "limits")?;
     let limits = &policy.limits;
     writeln!(out, "  scratch      {}", limits.scratch)?;
@@ -97,14 +108,6 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
         if let Some(value) = value {
             writeln!(out, "  {name:<12} {value}  ({})", policy.origins.of_limit(flag))?;
         }
-    }
-    heading(out, "variables (values are not shown)")?;
-    for variable in &policy.environment {
-        writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
-    }
-    for degradation in session.plan.iter().flat_map(|plan| &plan.degradations) {
-        heading(out, "weaker here")?;
-        writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
     }
     Ok(())
 }
