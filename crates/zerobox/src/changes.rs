@@ -36,7 +36,7 @@ impl Start {
 
     /// The root of `tree`, if it is as it was and had no name of the table. Its time must have been old then: a file system's
     /// clock goes in steps, and what is made in the same one leaves no trace.
-    fn untouched<'a>(self, tree: &'a WatchedTree) -> Option<&'a PlainRoot> {
+    fn untouched(self, tree: &WatchedTree) -> Option<&PlainRoot> {
         let root = tree.plain.as_ref().filter(|root| root.changed.0 + OLD_SECONDS < self.stamp.tv_sec)?;
         let now = std::fs::symlink_metadata(&tree.path).ok()?;
         (now.is_dir() && (now.ctime(), now.ctime_nsec()) == root.changed).then_some(root)

@@ -129,7 +129,7 @@ impl RealFiles {
                 #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
                 links: u64::from(stat.st_nlink),
             },
-            changed: Some((stat.st_ctime as i64, stat.st_ctime_nsec as i64)),
+            changed: Some((stat.st_ctime, stat.st_ctime_nsec as i64)),
         });
         let mut siblings = self.siblings.borrow_mut();
         let directory = and_above(path).nth(1).unwrap_or(path);
