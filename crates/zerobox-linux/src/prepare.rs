@@ -257,8 +257,8 @@ fn text(text: impl AsRef<OsStr>) -> Result<CString, SpawnError> {
 
 /// Relative to the root: the new one is entered by descriptor before it is anybody's `/`.
 fn relative(path: &Path) -> Result<CString, SpawnError> {
-    match path.strip_prefix("/") {
-        Ok(rest) if !rest.as_os_str().is_empty() => text(rest),
+    match path.as_os_str().as_bytes().strip_prefix(b"/") {
+        Some(rest) if !rest.is_empty() => text(OsStr::from_bytes(rest)),
         _ => text("."),
     }
 }

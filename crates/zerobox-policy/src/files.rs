@@ -2,7 +2,7 @@
 
 use crate::origin::Origin;
 use crate::surroundings::{Node, NodeKind};
-use crate::tree::{PathMap, and_above, is_within};
+use crate::tree::{PathIndex, and_above, is_within};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -98,24 +98,20 @@ pub struct Verdict<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct FileRules {
     rules: Vec<FileRule>,
-    by_path: PathMap<Vec<usize>>,
+    by_path: PathIndex,
 }
 
 impl FileRules {
     /// Puts rules together; the order does not matter. Cut-outs that the caller named are dropped.
     pub fn new(rules: Vec<FileRule>) -> Self {
-        let mut by_path: PathMap<Vec<usize>> = PathMap::with_capacity(rules.len());
-        for (index, rule) in rules.iter().enumerate() {
-            by_path.entry(&rule.path).push(index);
+        let by_path = PathIndex::new(rules.len(), |index| &rules[index].path);
+        let all = Self { rules, by_path };
+        let is_lifted =
+            |rule: &FileRule| rule.is_cut_out() && all.at(&rule.path).any(|other| lifts(other, rule));
+        if !all.rules.iter().any(is_lifted) {
+            return all;
         }
-        let is_lifted = |rule: &FileRule| {
-            let mut others = by_path.get(&rule.path).filter(|_| rule.is_cut_out()).into_iter().flatten();
-            others.any(|other| lifts(&rules[*other], rule))
-        };
-        if !rules.iter().any(is_lifted) {
-            return Self { rules, by_path };
-        }
-        Self::new(rules.iter().filter(|rule| !is_lifted(rule)).cloned().collect())
+        Self::new(all.rules.iter().filter(|rule| !is_lifted(rule)).cloned().collect())
     }
 
     /// The rules, in the order they were given.
@@ -124,14 +120,13 @@ impl FileRules {
     }
 
     /// The rules whose tree begins at `path`.
-    pub fn at(&self, path: &Path) -> impl Iterator<Item = &FileRule> {
-        self.by_path.get(path).into_iter().flatten().map(|index| &self.rules[*index])
+    pub fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a FileRule> + use<'a> {
+        self.by_path.at(path, |index| &self.rules[index].path).map(|index| &self.rules[index])
     }
 
     /// The rules about `path` or a tree that it is in, the nearest first.
     pub fn covering<'a, 'p>(&'a self, path: &'p Path) -> impl Iterator<Item = &'a FileRule> + use<'a, 'p> {
-        let at = |path| self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        and_above(path).flat_map(at).map(|index| &self.rules[*index])
+        and_above(path).flat_map(|path| self.at(path))
     }
 
     /// Decides about `path`, which must be canonical.
@@ -156,10 +151,35 @@ impl FileRules {
         Verdict { allowed: rule.is_some(), rule }
     }
 
-    /// The most that is granted at `path`; `None` if it may not even be read.
+    /// The most that is granted at `path`; `None` if it may not even be read. As [`Self::decide`] says, in one look at each
+    /// directory: it is asked for every rule several times.
     pub fn granted(&self, path: &Path) -> Option<Access> {
-        let covering: Vec<&FileRule> = self.covering(path).collect();
-        [Access::Write, Access::Read].into_iter().find(|access| Self::decide_by(&covering, *access).allowed)
+        let (mut allowed, mut lifted) = (None, None);
+        // All are denied that are at least this.
+        let mut denied: Option<Access> = None;
+        let mut deny = |access: Access| denied = Some(denied.map_or(access, |other| other.min(access)));
+        for path in and_above(path) {
+            let mut cut = [None, None];
+            for rule in self.at(path) {
+                match (rule.effect, rule.source) {
+                    (Effect::Allow, source) => {
+                        allowed = allowed.max(Some(rule.access));
+                        // It is within every cut-out here and above, which is what lifts them.
+                        if source == RuleSource::User {
+                            lifted = lifted.max(Some(rule.access));
+                        }
+                    }
+                    (Effect::Deny, RuleSource::User) => deny(rule.access),
+                    (Effect::Deny, RuleSource::BuiltIn) => cut[rule.access as usize] = Some(rule.access),
+                }
+            }
+            cut.into_iter().flatten().filter(|access| lifted < Some(*access)).for_each(&mut deny);
+        }
+        match denied {
+            Some(Access::Read) => None,
+            Some(Access::Write) => allowed.min(Some(Access::Read)),
+            None => allowed,
+        }
     }
 }
 
@@ -239,6 +259,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_granted_is_what_is_decided(
+            rules in prop::collection::vec((any_rule(), any::<bool>()), 0..8),
+            path in "(/[ab]){0,4}",
+        ) {
+            let of = |own| if own { RuleSource::BuiltIn } else { RuleSource::User };
+            let rules = rules.into_iter().map(|(rule, own)| FileRule { source: of(own), ..rule }).collect();
+            let (rules, path) = (FileRules::new(rules), PathBuf::from(format!("/{path}")));
+            let decided = [Access::Write, Access::Read].into_iter().find(|access| rules.decide(&path, *access).allowed);
+            prop_assert_eq!(rules.granted(&path), decided);
+        }
+
         #[test]
         fn order_never_matters(rules in prop::collection::vec(any_rule(), 0..8), path in "(/[ab]){0,4}") {
             let path = PathBuf::from(format!("/{path}"));

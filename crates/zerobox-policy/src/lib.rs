@@ -57,12 +57,12 @@ pub use path_spec::{PathSpec, split_list};
 pub use paths::{Link, Resolved};
 pub use placeholder::{placeholder, random_bytes};
 pub use policy::{Confinement, Note, Policy, Scratch, ScratchKind, SocketGrant};
-pub use protected::{Before, Watched, WatchedTree, obeyed_names};
+pub use protected::{Before, PlainRoot, Watched, WatchedTree, obeyed_names};
 pub use question::{Asked, Question, QuestionError, Target};
 pub use request::{EnvList, NetList, Origins, PathList, Request};
 pub use secret::{
     ClosedHost, Hidden, Places, Secret, SecretHost, SecretLimit, SecretName, SecretSource, SecretText,
 };
 pub use secret_file::{Coding, Format, SecretPart, matching_parts, secret_parts, with_placeholders};
-pub use surroundings::{Files, Node, NodeKind, Surroundings};
+pub use surroundings::{Changed, Files, Names, Node, NodeKind, Surroundings};
 pub use tree::{PathMap, and_above, is_within};

@@ -2,14 +2,15 @@
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::sync::Arc;
 
-/// The place that a rule was written in; denials and `--dry-run` print it.
+/// The place that a rule was written in; denials and `--dry-run` print it. Its copies share what is long.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A command line flag, as the user spelled it: `--allow-read=./src`.
-    Flag(Cow<'static, str>),
+    Flag(Arc<str>),
     /// The built-in policy, with the part of it: `default: system`.
     Default(Cow<'static, str>),
     /// A profile: `ci.toml:12`.
@@ -29,10 +30,10 @@ pub struct Place {
 
 impl Origin {
     /// The origin of a rule given by `flag` with `value`, without repeating a shell's quoting.
-    pub fn flag(flag: &str, value: Option<&std::ffi::OsStr>) -> Self {
+    pub fn flag(flag: &str, value: Option<&OsStr>) -> Self {
         match value {
-            Some(value) => Self::Flag(format!("{flag}={}", value.to_string_lossy()).into()),
-            None => Self::Flag(flag.to_owned().into()),
+            Some(value) => Self::Flag([flag, "=", &value.to_string_lossy()].concat().into()),
+            None => Self::Flag(flag.into()),
         }
     }
 

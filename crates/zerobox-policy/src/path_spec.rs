@@ -1,5 +1,6 @@
 //! One path as a user writes it in a flag.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ impl PathSpec {
         let path = match (bytes, home) {
             (b"~", Some(home)) => home.to_owned(),
             (_, Some(home)) if bytes.starts_with(b"~/") => home.join(OsStr::from_bytes(&bytes[2..])),
+            // Joined to something it would be the same, put together twice.
+            _ if bytes.starts_with(b"/") => PathBuf::from(OsStr::from_bytes(bytes)),
             _ => cwd.join(OsStr::from_bytes(bytes)),
         };
         Self { path, optional }
@@ -43,9 +46,19 @@ impl PathSpec {
 
 /// Splits a list at its commas; `,,` stands for a comma in a name, and empty items are dropped.
 pub fn split_list(list: &OsStr) -> Vec<OsString> {
-    if !list.as_bytes().contains(&b',') {
-        return Some(list).filter(|list| !list.is_empty()).map(OsStr::to_owned).into_iter().collect();
-    }
+    items(list).map(Cow::into_owned).collect()
+}
+
+/// The same, without a copy of a list of one.
+pub(crate) fn items(list: &OsStr) -> impl Iterator<Item = Cow<'_, OsStr>> {
+    let (one, many) = match list.as_bytes().contains(&b',') {
+        true => (None, separate(list)),
+        false => (Some(list).filter(|list| !list.is_empty()), Vec::new()),
+    };
+    one.into_iter().map(Cow::Borrowed).chain(many.into_iter().map(Cow::Owned))
+}
+
+fn separate(list: &OsStr) -> Vec<OsString> {
     let mut items = vec![Vec::new()];
     let mut bytes = list.as_bytes().iter().copied().peekable();
     while let Some(byte) = bytes.next() {

@@ -47,6 +47,23 @@ impl Resolved {
         }
     }
 
+    /// The same for a path straight below `directory`, which was found before without a link on the way. What was seen
+    /// stays as it was, so that the way there is not looked at again. `None` for every other path.
+    pub(crate) fn find_in(directory: &Path, path: &Path, files: &dyn Files) -> Option<Self> {
+        let rest = path.as_os_str().as_bytes().strip_prefix(directory.as_os_str().as_bytes())?;
+        let name = rest.strip_prefix(b"/")?;
+        if name.contains(&b'/') || matches!(name, b"" | b"." | b"..") {
+            return None;
+        }
+        let node = match files.node(path) {
+            Ok(found) if found.kind == NodeKind::Symlink => return None,
+            Ok(found) => Some(found),
+            Err(error) if is_absent(&error) => None,
+            Err(_) => return None,
+        };
+        Some(Self { path: path.to_owned(), node, links: Vec::new() })
+    }
+
     /// As most paths are: spelled canonically, with no link on the way. Nothing has to be put together then. `None` for
     /// every other path.
     fn find_plain(path: &Path, files: &dyn Files) -> Option<Self> {
@@ -149,7 +166,9 @@ const MAX_LINKS: usize = 40;
 #[cfg(test)]
 pub(crate) mod fake {
     use super::*;
-    use std::collections::{BTreeMap, HashMap};
+    use crate::surroundings::Names;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     /// A file system of a test: paths to what is there, `-> target` for a link, a name for the rest.
     #[derive(Default)]
@@ -190,17 +209,18 @@ pub(crate) mod fake {
             self.0.get(path).cloned().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
 
-        fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
-            let below = self.0.keys().filter(|path| path.parent() == Some(directory));
-            let entry =
-                |path: &PathBuf| Some((path.file_name()?.to_owned(), Some(self.node(path).ok()?.kind)));
-            Some(below.filter_map(entry).collect())
+        fn names(&self, directory: &Path) -> Option<Arc<Names>> {
+            let mut names = Names::default();
+            for path in self.0.keys().filter(|path| path.parent() == Some(directory)) {
+                names.push(path.file_name()?.as_bytes(), Some(self.node(path).ok()?.kind));
+            }
+            Some(Arc::new(names.sorted()))
         }
 
         fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
             let directory = Resolved::find(directory, self).map_err(io::Error::other)?.path;
-            let names = self.names(&directory).into_iter().flatten();
-            Ok(names.filter_map(|(name, kind)| Some((name, kind?))).collect())
+            let names = self.names(&directory).unwrap_or_default();
+            Ok(names.iter().filter_map(|(name, kind)| Some((name.to_owned(), kind?))).collect())
         }
 
         fn text(&self, _path: &Path) -> Option<String> {

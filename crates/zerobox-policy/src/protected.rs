@@ -2,12 +2,13 @@
 
 use crate::error::PolicyError;
 use crate::repositories::{REPOSITORY, is_pointer_of_worktree, repositories};
-use crate::surroundings::{Files, NodeKind};
+use crate::surroundings::{Changed, Files, Names, NodeKind};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// A name in a writable tree that cannot be protected. If it has been written at the end of the run, the report says so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,6 +44,18 @@ pub struct WatchedTree {
     pub present: Vec<PathBuf>,
     /// The git directories that were there, if the tree has a repository.
     pub repositories: Vec<PathBuf>,
+    /// What was in its root, if that had no name of the table: nothing appears there without changing its time.
+    #[serde(skip)]
+    pub plain: Option<PlainRoot>,
+}
+
+/// The root of a [`WatchedTree`] without any name of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainRoot {
+    /// When it was last changed.
+    pub changed: Changed,
+    /// The names of its directories, in which there may be something.
+    pub directories: Vec<OsString>,
 }
 
 impl WatchedTree {
@@ -50,7 +63,7 @@ impl WatchedTree {
     /// looked for if it says nothing. A new repository is one name.
     pub fn appeared<'a>(
         &'a self,
-        names: Option<&'a [OsString]>,
+        names: Option<&'a Names>,
         exists: &'a dyn Fn(&Path) -> bool,
     ) -> impl Iterator<Item = Watched> + 'a {
         let is_new = |path: &PathBuf| !self.present.contains(path) && exists(&self.path.join(path));
@@ -99,11 +112,17 @@ pub(crate) struct Found {
 /// # Errors
 /// As [`repositories`].
 pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError> {
-    let tree = WatchedTree { path: root.to_owned(), present: Vec::new(), repositories: Vec::new() };
+    let tree =
+        WatchedTree { path: root.to_owned(), present: Vec::new(), repositories: Vec::new(), plain: None };
     let mut found = Found { existing: Vec::new(), watched: Vec::new(), tree };
-    let names: Option<Vec<OsString>> = files.names(root).map(|names| names.into_keys().collect());
+    // The time first: what is made in between makes it another.
+    let changed = files.changed(root);
+    let names = files.names(root);
     let names = names.as_deref();
-    let rows = if names.is_some_and(<[_]>::is_empty) { &[] } else { TABLE };
+    let is_plain = names.is_some_and(|names| !names.iter().any(|(name, _)| is_first(name)));
+    found.tree.plain =
+        names.zip(changed).filter(|_| is_plain).and_then(|(names, changed)| plain_root(names, changed));
+    let rows = if is_plain { &[] } else { TABLE };
     for (name, obeyed_by) in rows.iter().filter(|(name, _)| is_listed(names, first(name))) {
         let path = root.join(name);
         if files.node(&path).is_ok() {
@@ -117,8 +136,8 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError>
             places_from_within(root, name).for_each(|path| note(&mut found, path, obeyed_by, files));
         }
     }
-    let is_within_git = root.ancestors().any(|path| path.ends_with(".git"));
-    let has_git = is_listed(names, ".git") && files.node(&root.join(".git")).is_ok();
+    let is_within_git = root.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|name| name == b".git");
+    let has_git = !is_plain && is_listed(names, ".git") && files.node(&root.join(".git")).is_ok();
     if has_git {
         found.tree.present.push(PathBuf::from(".git"));
     }
@@ -137,15 +156,30 @@ pub(crate) fn find(root: &Path, files: &dyn Files) -> Result<Found, PolicyError>
     Ok(found)
 }
 
+/// `None` if listing does not tell which of the names are directories.
+fn plain_root(names: &Names, changed: Changed) -> Option<PlainRoot> {
+    let mut directories = Vec::new();
+    for (name, kind) in names.iter() {
+        if kind? == NodeKind::Directory {
+            directories.push(name.to_owned());
+        }
+    }
+    Some(PlainRoot { changed, directories })
+}
+
+/// Whether a name in the root of a tree is one that the table is about, or the first part of one.
+fn is_first(name: &OsStr) -> bool {
+    FIRST.binary_search(&name.as_bytes()).is_ok()
+}
+
 fn first(name: &str) -> &str {
     let slash = name.bytes().position(|byte| byte == b'/');
     &name[..slash.unwrap_or(name.len())]
 }
 
 /// Whether a listing, if there is one, has `name`.
-fn is_listed(names: Option<&[OsString]>, name: &str) -> bool {
-    let name = name.as_bytes();
-    names.is_none_or(|names| names.iter().any(|listed| listed.as_bytes() == name))
+fn is_listed(names: Option<&Names>, name: &str) -> bool {
+    names.is_none_or(|names| names.find(name).is_some())
 }
 
 /// If `root` is itself the beginning of `name` (a grant of `.vscode`, for `.vscode/tasks.json`): what remains, below it.
@@ -180,6 +214,15 @@ pub fn obeyed_names(name: &OsStr) -> impl Iterator<Item = (PathBuf, &'static str
         .map(|(path, by)| (PathBuf::from(path), *by))
         .chain(repository)
 }
+
+/// What the names of the table begin with, sorted: a tree is asked for each of its names, and has few.
+static FIRST: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
+    let mut names: Vec<_> =
+        TABLE.iter().map(|(name, _)| first(name).as_bytes()).chain([&b".git"[..]]).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+});
 
 /// Names below a writable tree, and who obeys them. The list is open-ended: what is not in it is not
 /// protected, and the documentation says so.

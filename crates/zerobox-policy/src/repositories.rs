@@ -137,10 +137,10 @@ const MAX_REPOSITORIES: usize = 1 << 12;
 mod tests {
     use super::*;
     use crate::paths::fake::FakeFiles;
-    use crate::surroundings::Node;
-    use std::collections::HashMap;
+    use crate::surroundings::{Names, Node};
     use std::ffi::OsString;
     use std::io;
+    use std::sync::Arc;
 
     fn found(entries: &[&str]) -> Vec<String> {
         let found = repositories(Path::new("/p"), &FakeFiles::new(entries)).unwrap();
@@ -196,7 +196,7 @@ mod tests {
             Err(io::ErrorKind::InvalidInput.into())
         }
 
-        fn names(&self, _directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
+        fn names(&self, _directory: &Path) -> Option<Arc<Names>> {
             None
         }
 

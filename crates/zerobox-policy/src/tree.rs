@@ -3,9 +3,11 @@
 //! `std::path` takes a path apart into components for every comparison, which is right for paths of any spelling. Those
 //! of a policy are absolute and clean, and a start looks at thousands of pairs of them.
 
-use std::collections::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::hash::BuildHasher;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Whether `path` is `root` or below it. Both are canonical.
@@ -24,16 +26,20 @@ pub fn and_above(path: &Path) -> impl Iterator<Item = &Path> {
 }
 
 /// Values at canonical paths.
+///
+/// A start looks up thousands of paths, and the hash of the standard library, which withstands whoever may try keys and
+/// watch the time, was an eighth of its work. Here nobody can watch: what a command leaves behind is looked at in a later
+/// process, whose seed (foldhash, from the random addresses of the process) it cannot know.
 #[derive(Debug, Clone)]
-pub struct PathMap<T>(HashMap<Box<[u8]>, T>);
+pub struct PathMap<'a, T>(HashMap<Cow<'a, [u8]>, T>);
 
-impl<T> Default for PathMap<T> {
+impl<T> Default for PathMap<'_, T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T> PathMap<T> {
+impl<'a, T> PathMap<'a, T> {
     /// A map with room for `count` values.
     pub fn with_capacity(count: usize) -> Self {
         Self(HashMap::with_capacity(count))
@@ -45,16 +51,12 @@ impl<T> PathMap<T> {
     }
 
     /// Puts a value at `path`.
-    pub fn insert(&mut self, path: &Path, value: T) {
-        self.0.insert(path.as_os_str().as_bytes().into(), value);
-    }
-
-    /// The value at `path`, made if there is none.
-    pub fn entry(&mut self, path: &Path) -> &mut T
-    where
-        T: Default,
-    {
-        self.0.entry(path.as_os_str().as_bytes().into()).or_default()
+    pub fn insert(&mut self, path: impl Into<Cow<'a, Path>>, value: T) {
+        let key = match path.into() {
+            Cow::Borrowed(path) => Cow::Borrowed(path.as_os_str().as_bytes()),
+            Cow::Owned(path) => Cow::Owned(path.into_os_string().into_vec()),
+        };
+        self.0.insert(key, value);
     }
 
     /// The nearest value at `path` or above it, and where it is.
@@ -63,12 +65,44 @@ impl<T> PathMap<T> {
             and_above(path).find_map(|path| self.0.get_key_value(path.as_os_str().as_bytes()))?;
         Some((Path::new(OsStr::from_bytes(key)), value))
     }
+}
 
-    /// All values, a directory before what is in it.
-    pub fn sorted(&self) -> Vec<(&Path, &T)> {
-        let mut all: Vec<_> = self.0.iter().collect();
-        all.sort_unstable_by_key(|(path, _)| *path);
-        all.into_iter().map(|(path, value)| (Path::new(OsStr::from_bytes(path)), value)).collect()
+/// Where in a list the things at a canonical path are. The list holds the paths, so that none is copied.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PathIndex {
+    /// The first of each path.
+    first: HashTable<u32>,
+    /// The next one with the same path, for each.
+    next: Vec<Option<u32>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl PathIndex {
+    /// Of a list of `count` things, whose paths `path` knows. Those of one path are found in the order of the list.
+    pub(crate) fn new<'p>(count: usize, path: impl Fn(usize) -> &'p Path) -> Self {
+        let mut index =
+            Self { first: HashTable::with_capacity(count), next: vec![None; count], ..Self::default() };
+        let bytes = |at: u32| path(at as usize).as_os_str().as_bytes();
+        for at in (0..count).rev().filter_map(|at| u32::try_from(at).ok()) {
+            let hash = index.hasher.hash_one(bytes(at));
+            match index.first.find_mut(hash, |other| bytes(*other) == bytes(at)) {
+                Some(first) => index.next[at as usize] = Some(std::mem::replace(first, at)),
+                None => _ = index.first.insert_unique(hash, at, |other| index.hasher.hash_one(bytes(*other))),
+            }
+        }
+        index
+    }
+
+    /// The places of `wanted`.
+    pub(crate) fn at<'i, 'p, F: Fn(usize) -> &'p Path>(
+        &'i self,
+        wanted: &Path,
+        path: F,
+    ) -> impl Iterator<Item = usize> + use<'i, 'p, F> {
+        let wanted = wanted.as_os_str().as_bytes();
+        let is_it = |other: &u32| path(*other as usize).as_os_str().as_bytes() == wanted;
+        let first = self.first.find(self.hasher.hash_one(wanted), is_it).copied();
+        std::iter::successors(first, |at| self.next[*at as usize]).map(|at| at as usize)
     }
 }
 
@@ -88,13 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn parents_come_first() {
+    fn the_nearest_is_above() {
         let mut map = PathMap::default();
-        for path in ["/a/b", "/a-b", "/", "/a", "/a/b/c"] {
+        for path in ["/a/b", "/a-b", "/", "/a"] {
             map.insert(Path::new(path), ());
         }
-        let order: Vec<_> = map.sorted().into_iter().map(|(path, ())| path.to_str().unwrap()).collect();
-        assert_eq!(order, ["/", "/a", "/a-b", "/a/b", "/a/b/c"]);
         assert_eq!(map.nearest(Path::new("/a/bc")).unwrap().0, Path::new("/a"));
+        assert_eq!(map.nearest(Path::new("/a-")).unwrap().0, Path::new("/"));
+    }
+
+    #[test]
+    fn those_of_one_path_are_found_in_order() {
+        let paths = ["/a", "/b", "/a", "/a/b", "/a"].map(Path::new);
+        let index = PathIndex::new(paths.len(), |at| paths[at]);
+        let at = |path: &str| index.at(Path::new(path), |at| paths[at]).collect::<Vec<_>>();
+        assert_eq!((at("/a"), at("/a/b"), at("/"), at("/c")), (vec![0, 2, 4], vec![3], vec![], vec![]));
     }
 }

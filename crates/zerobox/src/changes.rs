@@ -4,12 +4,13 @@ use crate::host::RealFiles;
 use rustix::fs::Timespec;
 use rustix::time::ClockId;
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use zerobox_policy::{Access, Before, Effect, Policy, RuleSource, Watched, WatchedTree, is_within};
+use zerobox_policy::{
+    Access, Before, Effect, Files, PlainRoot, Policy, RuleSource, Watched, WatchedTree, is_within,
+};
 
 /// The moment a run began, on the clock that the kernel stamps files with.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,14 @@ impl Start {
     /// Whether the file at `path` has been written since.
     fn is_before(self, path: &Path) -> bool {
         std::fs::symlink_metadata(path).is_ok_and(|metadata| self.is_before_change(&metadata))
+    }
+
+    /// The root of `tree`, if it is as it was and had no name of the table. Its time must have been old then: a file system's
+    /// clock goes in steps, and what is made in the same one leaves no trace.
+    fn untouched(self, tree: &WatchedTree) -> Option<&PlainRoot> {
+        let root = tree.plain.as_ref().filter(|root| root.changed.0 + OLD_SECONDS < self.stamp.tv_sec)?;
+        let now = std::fs::symlink_metadata(&tree.path).ok()?;
+        (now.is_dir() && (now.ctime(), now.ctime_nsec()) == root.changed).then_some(root)
     }
 
     fn is_before_change(self, metadata: &Metadata) -> bool {
@@ -55,11 +64,15 @@ pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
         Before::Absent => exists(&watched.path),
     };
     let mut found: Vec<Watched> = policy.watched.iter().filter(has_changed).cloned().collect();
-    for tree in &policy.watched_trees {
-        found.extend(tree.appeared(list(&tree.path).as_deref(), &exists));
-        found.extend(tree.new_repositories(&RealFiles::new()));
+    let files = RealFiles::new();
+    let trees: Vec<_> = policy.watched_trees.iter().map(|tree| (tree, start.untouched(tree))).collect();
+    for (tree, untouched) in &trees {
+        if untouched.is_none() {
+            found.extend(tree.appeared(files.names(&tree.path).as_deref(), &exists));
+        }
+        found.extend(tree.new_repositories(&files));
     }
-    found.extend(look_around(&policy.watched_trees, start));
+    found.extend(look_around(&trees, start));
     found.retain(|watched| {
         let is_open =
             policy.granted(&watched.path) == Some(Access::Write) || watched.before == Before::Linked;
@@ -76,25 +89,29 @@ pub(crate) fn find(policy: &Policy, start: Start) -> Vec<Watched> {
     reported
 }
 
-/// The names in a directory, none if it is not there; `None` if there are many.
-fn list(directory: &Path) -> Option<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        names.push(entry.file_name());
-        if names.len() > MAX_NAMES {
-            return None;
-        }
-    }
-    Some(names)
-}
-
 /// Looks through the trees for new files of the table in nested projects, breadth first, for a fiftieth of the time
 /// that the run took: a large tree is looked at in part, and a short run is not made longer.
-fn look_around(trees: &[WatchedTree], start: Start) -> Vec<Watched> {
+fn look_around(trees: &[(&WatchedTree, Option<&PlainRoot>)], start: Start) -> Vec<Watched> {
     let budget = (start.instant.elapsed() / 50).max(Duration::from_micros(200));
     let until = Instant::now() + budget;
     let mut found = Vec::new();
-    let mut directories: VecDeque<_> = trees.iter().map(|tree| (tree.path.clone(), false)).collect();
+    let mut directories = VecDeque::new();
+    for (tree, untouched) in trees {
+        match untouched {
+            // What listing it would give, but for what has been moved.
+            Some(root) => {
+                let paths = root.directories.iter().map(|name| tree.path.join(name));
+                directories.extend(paths.map(|path| {
+                    let is_moved = start.is_before_move(&path);
+                    (path, is_moved)
+                }));
+            }
+            None => directories.push_back((tree.path.clone(), false)),
+        }
+        if Instant::now() > until {
+            return found;
+        }
+    }
     while let Some((directory, is_moved)) = directories.pop_front() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -139,5 +156,59 @@ pub(crate) fn short(path: &Path, cwd: &Path) -> PathBuf {
     path.strip_prefix(cwd).map_or_else(|_| path.to_owned(), Path::to_owned)
 }
 
-/// More names than this are not worth listing for the few that are looked for.
-const MAX_NAMES: usize = 512;
+/// The coarsest clock of a file system goes in steps of two seconds (FAT).
+const OLD_SECONDS: i64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of nothing but `nested`, as it is found before a run.
+    fn plain(directory: &Path) -> WatchedTree {
+        std::fs::create_dir(directory.join("nested")).unwrap();
+        let metadata = directory.symlink_metadata().unwrap();
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let plain = Some(PlainRoot { changed, directories: vec!["nested".into()] });
+        WatchedTree { path: directory.to_owned(), present: Vec::new(), repositories: Vec::new(), plain }
+    }
+
+    fn in_seconds(seconds: i64) -> Start {
+        let mut start = Start::now();
+        start.stamp.tv_sec += seconds;
+        start
+    }
+
+    /// Longer than the kernel's clock for files takes from one value to the next.
+    fn tick() {
+        std::thread::sleep(Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_root_is_untouched_while_its_old_time_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = plain(directory.path());
+        let start = in_seconds(10);
+        assert!(start.untouched(&tree).is_some());
+        assert!(in_seconds(0).untouched(&tree).is_none(), "what is new may change and keep its time");
+        tick();
+        std::fs::write(directory.path().join("nested/.envrc"), "").unwrap();
+        assert!(start.untouched(&tree).is_some());
+        std::fs::write(directory.path().join(".envrc"), "").unwrap();
+        assert!(start.untouched(&tree).is_none());
+        directory.close().unwrap();
+        assert!(start.untouched(&tree).is_none());
+    }
+
+    #[test]
+    fn what_is_new_below_an_untouched_root_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = plain(directory.path());
+        let around = |start| look_around(&[(&tree, tree.plain.as_ref())], start);
+        let start = in_seconds(0);
+        assert_eq!(around(start), []);
+        tick();
+        let new = directory.path().join("nested/.envrc");
+        std::fs::write(&new, "").unwrap();
+        assert_eq!(around(start).into_iter().map(|watched| watched.path).collect::<Vec<_>>(), [new]);
+    }
+}

@@ -1,14 +1,15 @@
 //! The caller's surroundings: its environment, its directory, and the real file system.
 
 use crate::error::Error;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Files, Node, NodeKind, PathMap, Surroundings};
+use std::sync::Arc;
+use zerobox_policy::{Changed, Files, Names, Node, NodeKind, PathMap, Surroundings, and_above};
 use zeroize::Zeroizing;
 
 /// A snapshot of the caller's surroundings. What it has once seen of the file system stays as it was, so that all
@@ -71,50 +72,126 @@ fn home_of_user() -> Option<PathBuf> {
 /// The file system, each name as it was when it was first looked at.
 #[derive(Debug)]
 pub(crate) struct RealFiles {
-    seen: RefCell<PathMap<Result<Node, i32>>>,
+    seen: RefCell<PathMap<'static, Result<Seen, i32>>>,
+    listed: RefCell<PathMap<'static, Option<Arc<Names>>>>,
+    /// The directory that the name looked at last is in, and how many in a row were and existed.
+    siblings: RefCell<(PathBuf, usize)>,
+}
+
+/// A name, as lstat(2) saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    node: Node,
+    /// `None` if a listing told the type.
+    changed: Option<Changed>,
 }
 
 impl RealFiles {
     pub(crate) fn new() -> Self {
-        Self { seen: RefCell::new(PathMap::with_capacity(256)) }
+        let seen = RefCell::new(PathMap::with_capacity(256));
+        Self { seen, listed: RefCell::default(), siblings: RefCell::default() }
+    }
+
+    fn seen(&self, path: &Path) -> Result<Seen, i32> {
+        if let Some(seen) = self.known(path) {
+            return seen;
+        }
+        let Some(node) = self.listed_directory(path) else { return self.look(path) };
+        let seen = Seen { node, changed: None };
+        self.seen.borrow_mut().insert(path.to_owned(), Ok(seen.clone()));
+        Ok(seen)
+    }
+
+    fn known(&self, path: &Path) -> Option<Result<Seen, i32>> {
+        self.seen.borrow().get(path).cloned()
+    }
+
+    /// After a few names of one directory its listing is cheaper than to look at each: it tells what is a directory, and
+    /// neither a link nor a file. About all else lstat(2) says more, also that it is not there: a file system may know a
+    /// name that it lists with other letters.
+    fn listed_directory(&self, path: &Path) -> Option<Node> {
+        let directory = and_above(path).nth(1)?;
+        let is_one_of_many = |siblings: &(PathBuf, usize)| {
+            siblings.1 >= ENOUGH_SIBLINGS && siblings.0.as_os_str() == directory.as_os_str()
+        };
+        if !is_one_of_many(&self.siblings.borrow()) {
+            return None;
+        }
+        let name = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next()?;
+        let kind = self.names(directory)?.find(OsStr::from_bytes(name))??;
+        (kind == NodeKind::Directory).then_some(Node { kind, links: 1 })
+    }
+
+    fn look(&self, path: &Path) -> Result<Seen, i32> {
+        let seen = rustix::fs::lstat(path).map_err(|errno| errno.raw_os_error()).map(|stat| Seen {
+            node: Node {
+                kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
+                #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
+                links: u64::from(stat.st_nlink),
+            },
+            changed: Some((stat.st_ctime, stat.st_ctime_nsec as i64)),
+        });
+        let mut siblings = self.siblings.borrow_mut();
+        let directory = and_above(path).nth(1).unwrap_or(path);
+        if siblings.0.as_os_str() != directory.as_os_str() {
+            *siblings = (directory.to_owned(), 0);
+        }
+        siblings.1 += usize::from(seen.is_ok());
+        self.seen.borrow_mut().insert(path.to_owned(), seen.clone());
+        seen
+    }
+
+    fn list(&self, directory: &Path) -> Option<Names> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(directory, flags, Mode::empty()).ok()?;
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        let mut entries = RawDir::new(opened, &mut buffer);
+        let mut names = Names::default();
+        // As a directory stream: what cannot be read further ends there.
+        while let Some(Ok(entry)) = entries.next() {
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not tell.
+                FileType::Unknown => {
+                    let path = directory.join(OsStr::from_bytes(name));
+                    let seen = self.known(&path).unwrap_or_else(|| self.look(&path));
+                    seen.ok().map(|seen| seen.node.kind)
+                }
+                kind => Some(kind_of(kind)),
+            };
+            names.push(name, kind);
+            if names.len() > MAX_NAMES {
+                return None;
+            }
+        }
+        Some(names.sorted())
     }
 }
 
 impl Files for RealFiles {
     fn node(&self, path: &Path) -> io::Result<Node> {
-        if let Some(seen) = self.seen.borrow().get(path) {
-            return seen.clone().map_err(io::Error::from_raw_os_error);
-        }
-        let found = rustix::fs::lstat(path).map(|stat| Node {
-            kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => NodeKind::File,
-                FileType::Directory => NodeKind::Directory,
-                FileType::Symlink => NodeKind::Symlink,
-                FileType::Socket => NodeKind::Socket,
-                _ => NodeKind::Special,
-            },
-            #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
-            links: u64::from(stat.st_nlink),
-        });
-        let found = found.map_err(|errno| errno.raw_os_error());
-        self.seen.borrow_mut().insert(path, found.clone());
-        found.map_err(io::Error::from_raw_os_error)
+        self.seen(path).map(|seen| seen.node).map_err(io::Error::from_raw_os_error)
     }
 
     fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
         std::fs::read_link(path)
     }
 
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
-        let entries = std::fs::read_dir(directory).ok()?;
-        let mut names = HashMap::with_capacity(256);
-        for entry in entries.flatten() {
-            names.insert(entry.file_name(), entry.file_type().ok().map(kind_of));
-            if names.len() > MAX_NAMES {
-                return None;
-            }
+    fn names(&self, directory: &Path) -> Option<Arc<Names>> {
+        if let Some(listed) = self.listed.borrow().get(directory) {
+            return listed.clone();
         }
-        Some(names)
+        let names = self.list(directory).map(Arc::new);
+        self.listed.borrow_mut().insert(directory.to_owned(), names.clone());
+        names
+    }
+
+    fn changed(&self, directory: &Path) -> Option<Changed> {
+        let seen = self.seen(directory).ok()?;
+        seen.changed.or_else(|| self.look(directory).ok()?.changed)
     }
 
     fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
@@ -127,7 +204,13 @@ impl Files for RealFiles {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            names.push((entry.file_name(), kind_of(entry.file_type()?)));
+            let kind = match entry.file_type()? {
+                kind if kind.is_file() => NodeKind::File,
+                kind if kind.is_dir() => NodeKind::Directory,
+                kind if kind.is_symlink() => NodeKind::Symlink,
+                _ => NodeKind::Special,
+            };
+            names.push((entry.file_name(), kind));
             if names.len() > MAX_ENTRIES {
                 return Err(io::Error::other("it has too many entries"));
             }
@@ -148,18 +231,49 @@ impl Files for RealFiles {
     }
 }
 
-fn kind_of(kind: std::fs::FileType) -> NodeKind {
+fn kind_of(kind: FileType) -> NodeKind {
     match kind {
-        kind if kind.is_file() => NodeKind::File,
-        kind if kind.is_dir() => NodeKind::Directory,
-        kind if kind.is_symlink() => NodeKind::Symlink,
+        FileType::RegularFile => NodeKind::File,
+        FileType::Directory => NodeKind::Directory,
+        FileType::Symlink => NodeKind::Symlink,
+        FileType::Socket => NodeKind::Socket,
         _ => NodeKind::Special,
     }
 }
 
+/// As many names are looked at one by one.
+const ENOUGH_SIBLINGS: usize = 12;
 /// Listing as many names takes as long as looking for all those that a policy is interested in.
 const MAX_NAMES: usize = 512;
 /// A directory that git keeps has never as many.
 const MAX_ENTRIES: usize = 1 << 16;
 /// The files that a policy reads hold one path.
 const MAX_TEXT: u64 = 8 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// As many siblings as it takes for them to be listed, and what only looking can tell.
+    #[test]
+    fn a_listing_tells_what_looking_would() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let names: Vec<String> = (0..2 * ENOUGH_SIBLINGS).map(|number| format!("d{number}")).collect();
+        names.iter().for_each(|name| std::fs::create_dir(path(name)).unwrap());
+        std::fs::write(path("file"), "").unwrap();
+        std::fs::hard_link(path("file"), path("other")).unwrap();
+        std::os::unix::fs::symlink("d0", path("link")).unwrap();
+        let files = RealFiles::new();
+        let kind = |name: &str| files.node(&path(name)).map(|node| (node.kind, node.links));
+        assert!(names.iter().all(|name| kind(name).is_ok_and(|(kind, _)| kind == NodeKind::Directory)));
+        assert!(files.listed.borrow().get(directory.path()).is_some(), "it was listed");
+        assert_eq!(kind("file").unwrap(), (NodeKind::File, 2));
+        assert_eq!(kind("link").unwrap().0, NodeKind::Symlink);
+        assert!(kind("absent").is_err());
+        let last = path(&names[names.len() - 1]);
+        let metadata = std::fs::symlink_metadata(&last).unwrap();
+        assert_eq!(files.changed(&last), Some((metadata.ctime(), metadata.ctime_nsec())));
+    }
+}

@@ -1,10 +1,10 @@
 //! The host's files, of which some are not to be seen.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Files, Node, NodeKind};
+use std::sync::Arc;
+use zerobox_policy::{Files, Names, Node, NodeKind};
 
 /// `files` without those that `withheld` has an error for, which a look at them ends with.
 ///
@@ -26,7 +26,7 @@ impl<W: Fn(&Path) -> Option<io::ErrorKind>> Files for Withheld<'_, W> {
         self.files.link_target(path)
     }
 
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
+    fn names(&self, directory: &Path) -> Option<Arc<Names>> {
         self.files.names(directory)
     }
 

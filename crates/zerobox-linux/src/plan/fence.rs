@@ -27,7 +27,7 @@ impl LandlockRule {
 
     /// The root is the sandbox's own, however much of the host is granted.
     fn host(path: PathBuf, rights: Rights, directory: bool) -> Self {
-        let of_host = path != Path::new("/");
+        let of_host = path.as_os_str() != "/";
         Self { path, rights, directory, of_host }
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn scopes(abi: u32) -> u64 {
 /// The rules for `policy`.
 pub(super) fn rules(
     policy: &Policy,
-    view: &View,
+    view: &View<'_>,
     mounts: &[Mount],
     network: &NetworkPlan,
     abi: u32,
@@ -115,10 +115,8 @@ pub(super) fn rules(
     for scratch in &policy.scratch {
         rules.push(LandlockRule::own(scratch.path.clone(), Rights::Write, true));
     }
-    let mut allows: Vec<_> = policy.files.iter().filter(|rule| rule.effect == Effect::Allow).collect();
-    allows.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     let mut nested: Vec<(&Path, Access)> = Vec::new();
-    for rule in allows {
+    for rule in view.rules.iter().filter(|rule| rule.effect == Effect::Allow) {
         let Some(access) = policy.files.granted(&rule.path) else { continue };
         nested.retain(|(path, _)| is_within(&rule.path, path));
         if nested.iter().any(|(_, around)| *around >= access) {
@@ -181,7 +179,7 @@ fn devices(policy: &Policy, mounts: &[Mount], rules: &mut Vec<LandlockRule>) {
 
 /// Allows to read what exists in `directory`, entry by entry, so that the absent denied path stays denied when
 /// somebody outside creates it. Other new entries beside it are closed too, until the next run.
-fn around_absent(directory: &Path, view: &View, rules: &mut Vec<LandlockRule>) {
+fn around_absent(directory: &Path, view: &View<'_>, rules: &mut Vec<LandlockRule>) {
     rules.push(LandlockRule::host(directory.to_owned(), Rights::List, true));
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -4,9 +4,14 @@ use crate::facts::HostFacts;
 use crate::plan::{Contents, NetworkPlan};
 use rustix::fs::{Access as Permission, AtFlags, CWD, accessat};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use zerobox_policy::{Access, Effect, Link, PathMap, PathState, Policy, RuleSource, ScratchKind, is_within};
+use zerobox_policy::{
+    Access, Effect, FileRule, Link, Origin, PathMap, PathState, Policy, RuleSource, ScratchKind, and_above,
+    is_within,
+};
 
 /// One step towards the command's file system. Paths are the same inside as on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,13 +27,13 @@ pub enum Mount {
     /// Show a file of our own with this text; `over_host` if there is a file of the host at its place.
     Text { path: PathBuf, text: Contents, over_host: bool },
     /// Show a tree of the host.
-    Bind { path: PathBuf, access: Access, origin: String },
+    Bind { path: PathBuf, access: Access, origin: Origin },
     /// Show a device or a socket of the host.
     Node { path: PathBuf, source: PathBuf },
     /// Keep a directory from being renamed or removed, because something in it is held.
     Pin { path: PathBuf },
     /// Put a node without any permission over something.
-    Cover { path: PathBuf, directory: bool, origin: String },
+    Cover { path: PathBuf, directory: bool, origin: Origin },
     /// Show a writable directory of our own; `over_host` if there is a directory of the host at its place.
     Scratch { path: PathBuf, kind: ScratchKind, over_host: bool },
     /// Mount a `/proc` of the sandbox's own processes.
@@ -66,11 +71,11 @@ impl Mount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Region {
     /// A tree of the host.
-    Host { access: Access, origin: String, state: PathState },
+    Host { access: Access, origin: Origin, state: PathState },
     /// A directory in a writable tree of the host that must stay where it is.
     Pinned,
     /// Nothing to see.
-    Cover { directory: bool, origin: String },
+    Cover { directory: bool, origin: Origin },
     /// Ours and writable.
     Scratch(ScratchKind),
     /// The sandbox's own `/proc`.
@@ -79,32 +84,50 @@ pub(super) enum Region {
 
 /// Every path where what the command sees changes.
 #[derive(Debug)]
-pub(super) struct View {
-    regions: PathMap<Region>,
+pub(super) struct View<'a> {
+    regions: PathMap<'a, Region>,
+    /// Where they are, most of them in their order.
+    places: Vec<Cow<'a, Path>>,
+    /// The rules of the policy, those about a directory before those about what is in it.
+    pub(super) rules: Vec<&'a FileRule>,
     /// Denied paths in read-only trees that do not exist: nobody inside can create them, and Landlock holds them
     /// should somebody outside.
     pub(super) absent: BTreeSet<PathBuf>,
 }
 
-impl View {
-    pub(super) fn new(policy: &Policy, facts: &HostFacts) -> Self {
-        let mut view = Self { regions: PathMap::default(), absent: BTreeSet::new() };
-        view.regions.insert(Path::new("/proc"), Region::Processes);
+impl<'a> View<'a> {
+    pub(super) fn new(policy: &'a Policy, facts: &HostFacts) -> Self {
+        let mut rules: Vec<&FileRule> = policy.files.iter().collect();
+        rules.sort_by_key(|rule| rule.path.as_os_str().as_bytes());
+        let regions = PathMap::with_capacity(rules.len());
+        let mut view =
+            Self { regions, places: Vec::with_capacity(rules.len()), rules, absent: BTreeSet::new() };
+        view.insert(Path::new("/proc"), Region::Processes);
         view.show_root(policy);
-        let mut points: PathMap<Option<ScratchKind>> =
-            PathMap::with_capacity(policy.files.iter().count() + policy.scratch.len() + 1);
-        policy.files.iter().for_each(|rule| points.insert(&rule.path, None));
-        points.insert(Path::new(ETC), None);
-        policy.scratch.iter().for_each(|scratch| points.insert(&scratch.path, Some(scratch.kind)));
-        for (path, scratch) in points.sorted() {
+        let scratch = policy.scratch.iter().map(|scratch| (scratch.path.as_path(), Some(scratch.kind)));
+        let mut points: Vec<_> = view.rules.iter().map(|rule| (rule.path.as_path(), None)).collect();
+        points.extend(scratch.chain([(Path::new(ETC), None)]));
+        // Scratch comes before the rules at its path. Sorting what is mostly sorted is a stable sort's strength.
+        points.sort_by_key(|(path, scratch)| (path.as_os_str().as_bytes(), scratch.is_none()));
+        points.dedup_by_key(|(path, _)| path.as_os_str().as_bytes());
+        for (path, scratch) in points {
             if let Some(kind) = scratch {
-                view.regions.insert(path, Region::Scratch(*kind));
+                view.insert(path, Region::Scratch(kind));
             } else if let Some(region) = view.region(path, policy, facts) {
                 view.pin_above(path, &region);
-                view.regions.insert(path, region);
+                view.insert(path, region);
             }
         }
+        view.places.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+        view.places.dedup_by(|a, b| a.as_os_str() == b.as_os_str());
         view
+    }
+
+    /// Puts a region at `path`, in the place of one that only the root's listing gave.
+    fn insert(&mut self, path: impl Into<Cow<'a, Path>>, region: Region) {
+        let path = path.into();
+        self.places.push(path.clone());
+        self.regions.insert(path, region);
     }
 
     /// A grant of `/` is one of everything in it: the directory itself is the sandbox's own, with a `/proc` and a `/dev`
@@ -122,7 +145,7 @@ impl View {
             };
             let is_own = ["/proc", "/dev", "/sys"].iter().any(|own| path == Path::new(own));
             if !is_own && policy.files.at(&path).next().is_none() {
-                self.regions.insert(&path, Region::Host { access, origin: rule.origin.to_string(), state });
+                self.insert(path, Region::Host { access, origin: rule.origin.clone(), state });
             }
         }
     }
@@ -133,43 +156,40 @@ impl View {
     }
 
     fn above(&self, path: &Path) -> Option<(&Path, &Region)> {
-        self.around(path.parent()?)
+        self.around(and_above(path).nth(1)?)
     }
 
     fn access_above(&self, path: &Path) -> Option<Access> {
-        match self.above(path)?.1 {
-            Region::Host { access, .. } => Some(*access),
-            Region::Pinned => Some(Access::Write),
-            _ => None,
-        }
+        access_of(self.above(path).map(|(_, region)| region))
     }
 
     /// What begins at `path`; nothing if it is as what is around it.
     fn region(&mut self, path: &Path, policy: &Policy, facts: &HostFacts) -> Option<Region> {
         // The root itself is always ours.
-        path.parent()?;
-        let rule = policy
+        and_above(path).nth(1)?;
+        let rule: Option<&FileRule> = policy
             .files
             .at(path)
             .max_by_key(|rule| (rule.effect, rule.source == RuleSource::User, rule.access));
-        if path == Path::new(ETC)
+        if path.as_os_str() == ETC
             && rule.is_none_or(|rule| rule.effect == Effect::Allow)
             && self.access_above(path).is_none()
         {
             return etc(policy);
         }
         let rule = rule?;
-        let origin = || rule.origin.to_string();
-        let around = self.access_above(path);
+        let origin = || rule.origin.clone();
+        let above = self.above(path).map(|(_, region)| region);
+        let around = access_of(above);
         // Of `/etc` the names of the default policy are allowed by Landlock; one mount shows them all.
-        let in_etc = is_within(path, Path::new(ETC)) && path != Path::new(ETC);
+        let in_etc = is_within(path, Path::new(ETC)) && path.as_os_str() != ETC;
         match policy.files.granted(path) {
             Some(access) if around == Some(access) => None,
             Some(Access::Read) if in_etc && around.is_some() && rule.effect == Effect::Allow => None,
             Some(access) => Some(Region::Host { access, origin: origin(), state: rule.state }),
             None if rule.effect == Effect::Allow => None,
             None => {
-                let is_ours = matches!(self.above(path), Some((_, Region::Scratch(_) | Region::Processes)));
+                let is_ours = matches!(above, Some(Region::Scratch(_) | Region::Processes));
                 let is_unseen = around.is_none() && (!is_ours || rule.is_cut_out());
                 // What Landlock grants to nobody, or the file's mode not to this user, nobody needs to hide.
                 let is_granted = policy.files.covering(path).any(|rule| rule.effect == Effect::Allow);
@@ -194,33 +214,31 @@ impl View {
 
     /// A held path inside a writable tree stays held only while no directory on the way to it can be renamed: the
     /// next run, or a program outside, would find it under another name. A mount point cannot be.
-    fn pin_above(&mut self, path: &Path, region: &Region) {
+    fn pin_above(&mut self, path: &'a Path, region: &Region) {
         let is_held = matches!(region, Region::Cover { .. } | Region::Host { access: Access::Read, .. });
-        let Some((tree, _)) =
-            self.above(path).filter(|_| is_held && self.access_above(path) == Some(Access::Write))
+        let above = if is_held { self.above(path) } else { None };
+        let Some((tree, _)) = above.filter(|(_, region)| access_of(Some(region)) == Some(Access::Write))
         else {
             return;
         };
-        let tree = tree.to_owned();
-        let between: Vec<_> =
-            path.ancestors().skip(1).take_while(|above| *above != tree).map(Path::to_owned).collect();
-        for directory in between {
-            if self.regions.get(&directory).is_none() {
-                self.regions.insert(&directory, Region::Pinned);
-            }
+        let depth = tree.as_os_str().len();
+        // Nothing begins between a path and the region that it is in.
+        for directory in and_above(path).skip(1).take_while(|above| above.as_os_str().len() > depth) {
+            self.insert(directory, Region::Pinned);
         }
     }
 
     /// The operations, parents before children.
     pub(super) fn mounts(&self, policy: &Policy, facts: &HostFacts, network: &NetworkPlan) -> Vec<Mount> {
-        let mut builder = Builder { view: self, made: PathMap::default(), mounts: Vec::new() };
+        let count = self.places.len() + 32;
+        let (made, mounts) = (PathMap::with_capacity(count), Vec::with_capacity(count));
+        let mut builder = Builder { view: self, made, mounts };
         builder.made.insert(Path::new("/"), ());
         builder.devices(policy, facts);
         let is_own_text = |path: &Path| network.files().iter().any(|(file, _)| file == path);
-        for (path, region) in self.regions.sorted() {
-            if !is_own_text(path) {
-                builder.region(path, region);
-            }
+        for path in &self.places {
+            let region = self.regions.get(path).filter(|_| !is_own_text(path));
+            region.into_iter().for_each(|region| builder.region(path, region));
         }
         for path in facts.proc_settings.iter().chain(&facts.proc_private) {
             builder.proc_of_root(path, facts);
@@ -239,6 +257,15 @@ impl View {
     }
 }
 
+/// What the command may do in a region of the host.
+fn access_of(region: Option<&Region>) -> Option<Access> {
+    match region? {
+        Region::Host { access, .. } => Some(*access),
+        Region::Pinned => Some(Access::Write),
+        _ => None,
+    }
+}
+
 /// Whether the caller may read the file or directory at `path`, or something in it.
 fn may_enter(path: &Path) -> bool {
     [Permission::READ_OK, Permission::EXEC_OK]
@@ -253,47 +280,50 @@ fn etc(policy: &Policy) -> Option<Region> {
         .iter()
         .find(|rule| is_within(&rule.path, Path::new(ETC)) && rule.effect == Effect::Allow)?;
     let access = policy.files.granted(ETC.as_ref()).unwrap_or(Access::Read);
-    Some(Region::Host { access, origin: first.origin.to_string(), state: PathState::Directory })
+    Some(Region::Host { access, origin: first.origin.clone(), state: PathState::Directory })
 }
 
 struct Builder<'a> {
-    view: &'a View,
-    made: PathMap<()>,
+    view: &'a View<'a>,
+    made: PathMap<'a, ()>,
     mounts: Vec<Mount>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     /// Whether the directory entry at `path` is ours to make.
     fn is_ours(&self, path: &Path) -> bool {
         matches!(self.view.above(path), None | Some((_, Region::Scratch(_))))
     }
 
-    fn directories(&mut self, path: &Path) {
-        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !self.is_made(path)).collect();
-        missing.reverse();
-        for path in missing {
-            if self.is_ours(path) {
-                self.mounts.push(Mount::Directory { path: path.to_owned() });
-            }
-            self.made.insert(path, ());
+    /// Makes what is missing on the way to `path`, and it.
+    fn directories(&mut self, path: &'a Path) {
+        if self.is_made(path) {
+            return;
         }
+        if let Some(parent) = and_above(path).nth(1) {
+            self.directories(parent);
+        }
+        if self.is_ours(path) {
+            self.mounts.push(Mount::Directory { path: path.to_owned() });
+        }
+        self.made.insert(path, ());
     }
 
     fn is_made(&self, path: &Path) -> bool {
         self.made.get(path).is_some()
     }
 
-    fn mount_point(&mut self, path: &Path, directory: bool) {
+    fn mount_point(&mut self, path: &'a Path, directory: bool) {
         if directory {
             self.directories(path);
         } else if self.is_ours(path) && !self.is_made(path) {
-            self.directories(path.parent().unwrap_or(path));
+            self.directories(parent(path));
             self.made.insert(path, ());
             self.mounts.push(Mount::File { path: path.to_owned() });
         }
     }
 
-    fn region(&mut self, path: &Path, region: &Region) {
+    fn region(&mut self, path: &'a Path, region: &Region) {
         let path_buf = path.to_owned();
         match region {
             Region::Host { state: PathState::Special, .. } => self.node(path, path),
@@ -322,7 +352,7 @@ impl Builder<'_> {
         }
     }
 
-    fn node(&mut self, path: &Path, source: &Path) {
+    fn node(&mut self, path: &'a Path, source: &Path) {
         if !self.is_made(path) && (self.is_ours(path) || path != source) {
             self.mount_point(path, false);
             self.mounts.push(Mount::Node { path: path.to_owned(), source: source.to_owned() });
@@ -330,12 +360,12 @@ impl Builder<'_> {
     }
 
     /// A file that the host does not have, in a tree of the host, cannot be shown.
-    fn text(&mut self, path: &Path, text: &Contents) {
+    fn text(&mut self, path: &'a Path, text: &Contents) {
         let over_host = !self.is_ours(path);
         if over_host && !path.exists() {
             return;
         }
-        self.directories(path.parent().unwrap_or(path));
+        self.directories(parent(path));
         self.made.insert(path, ());
         self.mounts.push(Mount::Text { path: path.to_owned(), text: text.clone(), over_host });
     }
@@ -363,7 +393,7 @@ impl Builder<'_> {
 
     fn proc_of_root(&mut self, path: &Path, facts: &HostFacts) {
         if facts.proc_private.iter().any(|private| private == path) {
-            let origin = "default: not for the command".to_owned();
+            let origin = Origin::default_policy("not for the command");
             self.mounts.push(Mount::Cover { path: path.to_owned(), directory: path.is_dir(), origin });
         } else {
             self.mounts.push(Mount::Freeze { path: path.to_owned() });
@@ -371,13 +401,18 @@ impl Builder<'_> {
     }
 
     /// A link inside a tree of the host is there already.
-    fn link(&mut self, link: &Link) {
+    fn link(&mut self, link: &'a Link) {
         if self.is_ours(&link.path) && !self.is_made(&link.path) {
-            self.directories(link.path.parent().unwrap_or(&link.path));
-            self.made.insert(&link.path, ());
+            self.directories(parent(&link.path));
+            self.made.insert(link.path.as_path(), ());
             self.mounts.push(Mount::Link { path: link.path.clone(), target: link.target.clone() });
         }
     }
+}
+
+/// The directory that the entry at `path` is in.
+fn parent(path: &Path) -> &Path {
+    and_above(path).nth(1).unwrap_or(path)
 }
 
 const ETC: &str = "/etc";

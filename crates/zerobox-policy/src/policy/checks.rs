@@ -90,12 +90,13 @@ fn check_deny(
 ) -> Result<(), PolicyError> {
     let rules = &policy.files;
     let path = &resolved.path;
-    // What would be granted here if this rule were not: that of the nearest existing directory above.
-    let existing = path.ancestors().skip(1).find(|parent| surroundings.files.node(parent).is_ok());
-    let parent = existing.unwrap_or(Path::new("/")).to_owned();
-    let around = rules.granted(&parent);
+    // The nearest existing directory above: what would be granted here if this rule were not.
+    let is_there = |parent: &&Path| resolved.node.is_some() || surroundings.files.node(parent).is_ok();
+    let parent = || and_above(path).skip(1).find(is_there).unwrap_or(Path::new("/"));
     match &resolved.node {
         None => {
+            let parent = parent().to_owned();
+            let around = rules.granted(&parent);
             if system::SPECIAL.iter().any(|own| path.starts_with(own)) {
                 return Err(PolicyError::AbsentInSpecial { flag, path: path.clone(), parent });
             }
@@ -114,7 +115,7 @@ fn check_deny(
                 });
             }
         }
-        Some(node) if node.kind == NodeKind::File && node.links > 1 && around.is_some() => {
+        Some(node) if node.kind == NodeKind::File && node.links > 1 && rules.granted(parent()).is_some() => {
             return Err(PolicyError::HardLinked { flag, path: path.clone(), links: node.links });
         }
         Some(_) => {}

@@ -4,15 +4,17 @@ use super::{Note, Scratch, ScratchKind, SocketGrant};
 use crate::error::PolicyError;
 use crate::files::{Access, Effect, FileRule, FileRules, PathState, RuleSource};
 use crate::origin::Origin;
-use crate::path_spec::{PathSpec, split_list};
+use crate::path_spec::{PathSpec, items, split_list};
 use crate::paths::{Link, Resolved};
 use crate::protected::{self, Before, Watched, WatchedTree};
 use crate::request::{PathList, Request, Written};
 use crate::surroundings::{Node, NodeKind, Surroundings};
-use crate::tree::is_within;
+use crate::tree::{and_above, is_within};
 use crate::{profile, quote, repositories, system, toolchains};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A deny of the caller, as it was written.
@@ -30,6 +32,8 @@ pub(super) struct Resolver<'a> {
     /// Trees whose links may have been made by a command of an earlier run: the directory to run in, unless the home
     /// directory is in it, and what is granted to be written.
     workspaces: Vec<PathBuf>,
+    /// The directory of the path that was found last, if no link was on the way to it: rules are often about siblings.
+    beside: PathBuf,
     pub(super) rules: Vec<FileRule>,
     pub(super) denied: Vec<Denied>,
     pub(super) links: BTreeSet<Link>,
@@ -53,8 +57,10 @@ impl<'a> Resolver<'a> {
             surroundings,
             home,
             workspaces: Vec::new(),
+            beside: PathBuf::new(),
             links,
-            rules: Vec::new(),
+            // As many as the default policy has on most machines.
+            rules: Vec::with_capacity(128),
             denied: Vec::new(),
             watched: Vec::new(),
             watched_trees: Vec::new(),
@@ -64,18 +70,36 @@ impl<'a> Resolver<'a> {
 
     /// Learns which trees will be writable. What is wrong with them is for the grants to say.
     pub(super) fn find_workspaces(&mut self, request: &Request) {
-        let shared = TEMPORARY.iter().filter(|_| request.share_tmp == Some(true)).map(OsString::from);
-        let listed = request.allow_write.iter().flat_map(|list| match list {
-            PathList::All => vec![OsString::from("/")],
-            PathList::Listed(text) => {
-                let mut items = split_list(text);
-                items.extend((items.first() != Some(text)).then(|| text.clone()));
-                items
-            }
+        let shared = TEMPORARY.iter().filter(|_| request.share_tmp == Some(true)).map(OsStr::new);
+        let listed = request.allow_write.iter().flat_map(|list| {
+            let (text, is_list) = match list {
+                PathList::All => (OsStr::new("/"), false),
+                PathList::Listed(text) => (text.as_os_str(), text.as_bytes().contains(&b',')),
+            };
+            items(text).chain(is_list.then_some(Cow::Borrowed(text)))
         });
-        let paths = listed.chain(shared).map(|text| self.spec(&text).path);
-        let found = paths.filter_map(|path| Resolved::find(&path, self.surroundings.files).ok());
-        self.workspaces = found.filter(|found| found.node.is_some()).map(|found| found.path).collect();
+        for text in listed.chain(shared.map(Cow::Borrowed)) {
+            let path = self.spec(&text).path;
+            let found = self.find(&path).ok().filter(|found| found.node.is_some());
+            self.workspaces.extend(found.map(|found| found.path));
+        }
+    }
+
+    /// As [`Resolved::find`].
+    fn find(&mut self, path: &Path) -> Result<Resolved, PolicyError> {
+        let files = self.surroundings.files;
+        if let Some(found) = Resolved::find_in(&self.beside, path, files) {
+            return Ok(found);
+        }
+        let found = Resolved::find(path, files)?;
+        // What is there proves that its directory is one.
+        let directory =
+            and_above(&found.path).nth(1).filter(|_| found.links.is_empty() && found.node.is_some());
+        if let Some(directory) = directory.filter(|directory| directory.parent().is_some()) {
+            self.beside.as_mut_os_string().clear();
+            self.beside.push(directory);
+        }
+        Ok(found)
     }
 
     pub(super) fn cwd(&mut self, wanted: Option<&Path>) -> Result<PathBuf, PolicyError> {
@@ -110,29 +134,33 @@ impl<'a> Resolver<'a> {
         let listed = self.surroundings.files.names(Path::new("/etc"));
         let kind = |name: &str| match (&listed, name.split_once('/')) {
             (None, _) => Some(None),
-            (Some(listed), None) => listed.get(OsStr::new(name)).copied(),
-            (Some(listed), Some((first, _))) => listed.get(OsStr::new(first)).map(|_| None),
+            (Some(listed), None) => listed.find(name),
+            (Some(listed), Some((first, _))) => listed.find(first).map(|_| None),
         };
         for name in system::ETC {
-            let path = Path::new("/etc").join(name);
             match kind(name) {
                 Some(Some(kind @ (NodeKind::File | NodeKind::Directory))) => {
-                    let found = Resolved { path, node: Some(Node { kind, links: 1 }), links: Vec::new() };
-                    self.push(&found, Effect::Allow, Access::Read, RuleSource::BuiltIn, origin.clone());
+                    let node = Some(Node { kind, links: 1 });
+                    let found = Resolved { path: in_etc(name), node, links: Vec::new() };
+                    self.push(found, Effect::Allow, Access::Read, RuleSource::BuiltIn, origin.clone());
                 }
-                Some(_) => self.grant_default(&path, Access::Read, &origin)?,
+                Some(_) => self.grant_default(&in_etc(name), Access::Read, &origin)?,
                 None => {}
             }
         }
         let origin = Origin::default_policy("credentials");
         for name in system::ETC_PRIVATE {
-            let path = Path::new("/etc").join(name);
-            if kind(name).is_some() {
-                self.cut_out(&path, &origin);
-            } else if may_grant_more {
-                let absent = Resolved { path, node: None, links: Vec::new() };
-                self.push(&absent, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
-            }
+            let node = match kind(name) {
+                Some(Some(kind @ (NodeKind::File | NodeKind::Directory))) => Some(Node { kind, links: 1 }),
+                Some(_) => {
+                    self.cut_out(&in_etc(name), &origin);
+                    continue;
+                }
+                None if may_grant_more => None,
+                None => continue,
+            };
+            let found = Resolved { path: in_etc(name), node, links: Vec::new() };
+            self.push(found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
         }
         for grant in toolchains::grants(self.surroundings) {
             let origin = Origin::default_policy(format!("toolchain {}", grant.name));
@@ -145,7 +173,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn grant_cwd(&mut self, cwd: &Path) -> Result<(), PolicyError> {
-        if cwd.parent().is_none() || self.home.as_ref().is_some_and(|home| home.starts_with(cwd)) {
+        if cwd.parent().is_none() || self.is_above_home(cwd) {
             let hint = format!("allow it with `{}`", quote::flag("--allow-read", [cwd]));
             let what =
                 if self.home.as_deref() == Some(cwd) { "is your home directory" } else { "holds too much" };
@@ -158,7 +186,7 @@ impl<'a> Resolver<'a> {
             });
             return Ok(());
         }
-        if system::SPECIAL.iter().any(|special| cwd.starts_with(special)) {
+        if is_special(cwd) {
             return Ok(());
         }
         self.grant_default(cwd, Access::Read, &Origin::default_policy("current directory"))?;
@@ -187,34 +215,38 @@ impl<'a> Resolver<'a> {
 
     /// Grants what exists; a system directory that this machine does not have is no rule.
     fn grant_default(&mut self, path: &Path, access: Access, origin: &Origin) -> Result<(), PolicyError> {
-        let found = match Resolved::find(path, self.surroundings.files) {
+        let found = match self.find(path) {
             Ok(found) => found,
             Err(PolicyError::Path { .. } | PolicyError::LinkLoop { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let is_special = system::SPECIAL.iter().any(|special| found.path.starts_with(special));
         let leads_out = self.link_out(&found).is_some();
-        if found.node.is_none() || is_special || leads_out || found.path.parent().is_none() {
+        if found.node.is_none() || is_special(&found.path) || leads_out || found.path.parent().is_none() {
             return Ok(());
         }
         // A toolchain moved to the home directory itself by a link would show all of it.
-        if self.home.as_ref().is_some_and(|home| home.starts_with(&found.path)) {
+        if self.is_above_home(&found.path) {
             return Ok(());
         }
         self.links.extend(found.links.iter().cloned());
-        self.push(&found, Effect::Allow, access, RuleSource::BuiltIn, origin.clone());
+        self.push(found, Effect::Allow, access, RuleSource::BuiltIn, origin.clone());
         Ok(())
     }
 
+    /// Whether `path`, which is canonical, is the home directory or one that it is in.
+    fn is_above_home(&self, path: &Path) -> bool {
+        self.home.as_ref().is_some_and(|home| is_within(home, path))
+    }
+
     fn cut_out(&mut self, path: &Path, origin: &Origin) {
-        if let Ok(found) = Resolved::find(path, self.surroundings.files) {
-            self.push(&found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
+        if let Ok(found) = self.find(path) {
+            self.push(found, Effect::Deny, Access::Read, RuleSource::BuiltIn, origin.clone());
         }
     }
 
-    fn push(&mut self, found: &Resolved, effect: Effect, access: Access, source: RuleSource, origin: Origin) {
+    fn push(&mut self, found: Resolved, effect: Effect, access: Access, source: RuleSource, origin: Origin) {
         let state = PathState::from(&found.node);
-        self.rules.push(FileRule { path: found.path.clone(), effect, access, source, origin, state });
+        self.rules.push(FileRule { path: found.path, effect, access, source, origin, state });
     }
 
     pub(super) fn grant_requested(&mut self, request: &Request) -> Result<(), PolicyError> {
@@ -237,8 +269,8 @@ impl<'a> Resolver<'a> {
         ];
         for (flag, access, lists) in denies {
             for (written, list) in request.origins.each(flag, lists) {
-                let items = split_list(list);
-                if items.is_empty() {
+                let mut items = items(list).peekable();
+                if items.peek().is_none() {
                     return Err(PolicyError::EmptyDeny { flag });
                 }
                 for item in items {
@@ -262,11 +294,11 @@ impl<'a> Resolver<'a> {
         text: &OsStr,
         written: Written<'_>,
     ) -> Result<(), PolicyError> {
-        let items = split_list(text);
+        let is_list = items(text).nth(1).is_some();
         let first_error =
-            items.iter().find_map(|item| self.allow(flag, access, item, written.origin(Some(item))).err());
+            items(text).find_map(|item| self.allow(flag, access, &item, written.origin(Some(&item))).err());
         match first_error {
-            Some(PolicyError::Missing { path, .. }) if items.len() > 1 => {
+            Some(PolicyError::Missing { path, .. }) if is_list => {
                 let whole = self.allow(flag, access, text, written.origin(Some(text)));
                 whole.map_err(|_| PolicyError::Missing { flag, path, comma: true })
             }
@@ -299,19 +331,33 @@ impl<'a> Resolver<'a> {
                 "/sys" => access == Access::Read,
                 _ => false,
             };
-            if found.path.starts_with(own) && !fits {
+            if is_within(&found.path, Path::new(own)) && !fits {
                 return Err(PolicyError::Special { flag, path: spec.path, own });
             }
         }
         self.links.extend(found.links.iter().cloned());
-        self.push(&found, Effect::Allow, access, RuleSource::User, origin.clone());
-        if access == Access::Write
-            && let Some(repository) = repositories::linked_worktree(&found.path, self.surroundings.files)
-        {
+        let repository = match access {
+            Access::Write => self.repository(&found),
+            Access::Read => None,
+        };
+        self.push(found, Effect::Allow, access, RuleSource::User, origin.clone());
+        if let Some(repository) = repository {
             let repository = Resolved::find(&repository, self.surroundings.files)?;
-            self.push(&repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
+            self.push(repository, Effect::Allow, access, RuleSource::BuiltIn, origin);
         }
         Ok(())
+    }
+
+    /// The repository that a tree is a linked worktree of. It is listed when its files are protected, so that its names are
+    /// known already.
+    fn repository(&self, tree: &Resolved) -> Option<PathBuf> {
+        let files = self.surroundings.files;
+        let is_directory = tree.node.as_ref().is_some_and(|node| node.kind == NodeKind::Directory);
+        let names = if is_directory { files.names(&tree.path) } else { None };
+        match names.is_none_or(|names| names.find(".git").is_some()) {
+            true => repositories::linked_worktree(&tree.path, files),
+            false => None,
+        }
     }
 
     fn deny(
@@ -326,14 +372,18 @@ impl<'a> Resolver<'a> {
             return Ok(());
         }
         self.links.extend(found.links.iter().cloned());
-        self.push(&found, Effect::Deny, access, RuleSource::User, origin.clone());
+        self.push(found.clone(), Effect::Deny, access, RuleSource::User, origin.clone());
         self.denied.push(Denied { flag, spelled: spec.path, resolved: found, origin });
         Ok(())
     }
 
     /// A name with a `*` or `?` in it that exists is that name. Other patterns are refused: the kernel compares
     /// no patterns, and expanding one now would not cover a file that is created later.
-    fn look_up(&self, flag: &'static str, text: &OsStr) -> Result<Option<(PathSpec, Resolved)>, PolicyError> {
+    fn look_up(
+        &mut self,
+        flag: &'static str,
+        text: &OsStr,
+    ) -> Result<Option<(PathSpec, Resolved)>, PolicyError> {
         let mut spec = self.spec(text);
         if spec.optional {
             let literal = self.surroundings.cwd.join(text);
@@ -341,7 +391,7 @@ impl<'a> Resolver<'a> {
                 spec = PathSpec { path: literal, optional: false };
             }
         }
-        let found = Resolved::find(&spec.path, self.surroundings.files)?;
+        let found = self.find(&spec.path)?;
         if spec.is_glob() && found.node.is_none() {
             return Err(PolicyError::Glob { flag, path: spec.path });
         }
@@ -405,7 +455,7 @@ impl<'a> Resolver<'a> {
                 found.node = Some(Node { kind: NodeKind::Directory, links: 1 });
             }
             let origin = Origin::default_policy("obeyed by zerobox");
-            self.push(&found, Effect::Deny, Access::Write, source, origin);
+            self.push(found, Effect::Deny, Access::Write, source, origin);
         }
         Ok(missing)
     }
@@ -415,8 +465,8 @@ impl<'a> Resolver<'a> {
         let files = self.surroundings.files;
         let Some(found) = self.protect_target(path, obeyed_by) else { return };
         let is_directory = found.node.is_some_and(|node| node.kind == NodeKind::Directory);
-        let entries = Some(&found.path).filter(|_| is_directory).and_then(|path| files.names(path));
-        for (name, kind) in entries.into_iter().flatten() {
+        let names = if is_directory { files.names(&found.path) } else { None };
+        for (name, kind) in names.iter().flat_map(|names| names.iter()) {
             let path = found.path.join(name);
             match kind {
                 Some(NodeKind::File) => self.watch_linked(&path, obeyed_by),
@@ -433,7 +483,7 @@ impl<'a> Resolver<'a> {
         }
         if found.node.is_some() {
             let origin = Origin::default_policy(format!("obeyed by {obeyed_by}"));
-            self.push(&found, Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
+            self.push(found.clone(), Effect::Deny, Access::Write, RuleSource::BuiltIn, origin);
             self.watch_linked(&found.path, obeyed_by);
         } else {
             self.watched.push(Watched { path: found.path.clone(), obeyed_by, before: Before::Absent });
@@ -486,7 +536,7 @@ impl<'a> Resolver<'a> {
         for path in TEMPORARY {
             let found = Resolved::find(Path::new(path), self.surroundings.files)?;
             if found.node.is_some() {
-                self.push(&found, Effect::Allow, Access::Write, RuleSource::User, origin.clone());
+                self.push(found, Effect::Allow, Access::Write, RuleSource::User, origin.clone());
             }
         }
         Ok(())
@@ -512,8 +562,8 @@ impl<'a> Resolver<'a> {
             let is_taken = path.parent().is_none()
                 || rules.covering(path).any(names_it)
                 || scratch.iter().any(|other| other.path == *path)
-                || (is_variable && self.home.as_ref().is_some_and(|home| home.starts_with(path)))
-                || system::READABLE.iter().chain(system::SPECIAL).any(|own| path.starts_with(own));
+                || (is_variable && self.is_above_home(path))
+                || system::READABLE.iter().chain(system::SPECIAL).any(|own| is_within(path, Path::new(own)));
             // A grant of the caller around `TMPDIR`, such as the project, already makes it what it shall be.
             let serves_already = is_variable && rules.granted(path) == Some(Access::Write);
             if !is_taken && !serves_already {
@@ -524,6 +574,16 @@ impl<'a> Resolver<'a> {
         scratch.push(Scratch { path: PathBuf::from("/dev/shm"), kind: ScratchKind::Temporary });
         scratch
     }
+}
+
+/// Whether `path`, which is canonical, is in a directory of the kernel.
+fn is_special(path: &Path) -> bool {
+    system::SPECIAL.iter().any(|special| is_within(path, Path::new(special)))
+}
+
+/// The path of a name of a table about `/etc`.
+fn in_etc(name: &str) -> PathBuf {
+    PathBuf::from(["/etc/", name].concat())
 }
 
 /// Where programs put temporary files.

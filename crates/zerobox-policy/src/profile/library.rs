@@ -96,13 +96,12 @@ impl Library<'_> {
     pub fn names(&self) -> Vec<(String, Source)> {
         let mut names: Vec<(String, Source)> = Vec::new();
         for directory in self.directories() {
-            let mut found: Vec<_> = self.surroundings.files.names(&directory).into_iter().flatten().collect();
-            found.sort_by(|(one, _), (other, _)| one.cmp(other));
-            for (file, _) in found {
+            let listed = self.surroundings.files.names(&directory).unwrap_or_default();
+            for (file, _) in listed.iter() {
                 if let Some(name) =
                     file.to_str().and_then(|file| file.strip_suffix(".toml")).filter(|name| is_name(name))
                 {
-                    names.push((name.to_owned(), Source::File(directory.join(&file))));
+                    names.push((name.to_owned(), Source::File(directory.join(file))));
                 }
             }
         }

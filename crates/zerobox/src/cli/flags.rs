@@ -11,6 +11,7 @@ use zerobox::{EventSink, Observation};
 /// may write nothing but a private home and temporary files, which are gone afterwards. It has no network but a loopback
 /// of its own, few variables, and sees no other process.
 #[derive(Debug, Default, Parser)]
+#[group(skip)]
 #[command(
     name = "zerobox",
     version,

@@ -9,7 +9,9 @@ use zerobox::{ByteSize, Cpus, EnvList, NetList, Observation, Origins, PathList, 
 use zerobox_policy::split_list;
 
 /// What the command may do.
+// In clap's own group of all of them, each flag that is given would be looked for among all.
 #[derive(Debug, Default, Args)]
+#[group(skip)]
 pub(crate) struct PolicyFlags {
     /// Add what these profiles say, by name or by path
     ///
