@@ -37,12 +37,10 @@ impl Upstream {
         Self { extra: extra.into(), config: Arc::default() }
     }
 
-    /// Begins to read the roots, while the server is still looked for.
+    /// Begins to read the roots, beside whatever else is done until a server is spoken to.
     pub(crate) fn warm(&self) {
-        if !self.config.initialized() {
-            let upstream = self.clone();
-            tokio::spawn(async move { upstream.made().await.is_ok() });
-        }
+        let upstream = self.clone();
+        tokio::spawn(async move { upstream.made().await.is_ok() });
     }
 
     /// The configuration that offers `protocols`. Sessions are common to all of them.

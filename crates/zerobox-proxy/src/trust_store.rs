@@ -2,51 +2,40 @@
 //! and the file is read-only. A JDK reads that without a password since 8u301, 11.0.12 and 12 (JDK-8076190); to trust a
 //! certificate it wants an attribute of its own.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::bundle::certificates;
 
 /// The store of all certificates in a bundle of PEM. What of it cannot be read is left out.
 ///
 /// It is made at every start where there is a JVM, so the bytes of a bundle's hundred certificates are written once: what
 /// stands before them is made from the innermost value to the outermost, whose lengths are known then.
 pub fn trust_store(bundle: &str) -> Vec<u8> {
+    let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
+    let attributes = value(SET, &[&attribute]);
     let mut store = Vec::with_capacity(bundle.len());
     for certificate in certificates(bundle) {
-        store.extend_from_slice(&bag(&certificate));
+        add(&mut store, &certificate, &attributes);
     }
-    let mut before = Vec::new();
-    for layer in LAYERS {
-        let begin = [layer.begin, &before].concat();
-        before = head(layer.tag, begin.len() + store.len());
-        before.extend_from_slice(&begin);
-    }
-    store.splice(..0, before);
+    store.splice(..0, before(&LAYERS, store.len()));
     store
 }
 
-/// The certificates of a bundle. Its base64 is put together line by line and decoded as a whole, in a fraction of the time of
-/// what does it for keys, where the time must tell nothing.
-fn certificates(bundle: &str) -> Vec<Vec<u8>> {
-    let mut certificates = Vec::new();
-    let mut text: Option<Vec<u8>> = None;
-    for line in bundle.lines().map(str::trim_end) {
-        if line == BEGIN {
-            text = Some(Vec::with_capacity(USUAL_LENGTH));
-        } else if line == END {
-            certificates.extend(text.take().and_then(|text| STANDARD.decode(text).ok()));
-        } else if let Some(text) = &mut text {
-            text.extend_from_slice(line.trim_start().as_bytes());
-        }
-    }
-    certificates
+/// Adds a certificate that is trusted for everything: a `CertBag` in a `SafeBag`.
+fn add(store: &mut Vec<u8>, certificate: &[u8], attributes: &[u8]) {
+    let coded = before(&BAG_LAYERS, certificate.len());
+    let parts = [CERTIFICATE_BAG, &coded, certificate, attributes];
+    store.extend_from_slice(&head(SEQUENCE, parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| store.extend_from_slice(part));
 }
 
-/// A certificate that is trusted for everything.
-fn bag(certificate: &[u8]) -> Vec<u8> {
-    let coded = value(TAGGED, &[&value(OCTETS, &[certificate])]);
-    let coded = value(TAGGED, &[&value(SEQUENCE, &[X509_CERTIFICATE, &coded])]);
-    let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
-    value(SEQUENCE, &[CERTIFICATE_BAG, &coded, &value(SET, &[&attribute])])
+/// What stands before a content of this length in `layers`, which end with it.
+fn before(layers: &[Layer], content: usize) -> Vec<u8> {
+    let mut before = Vec::new();
+    for layer in layers {
+        let begin = [layer.begin, &before].concat();
+        before = head(layer.tag, begin.len() + content);
+        before.extend_from_slice(&begin);
+    }
+    before
 }
 
 /// A value of DER.
@@ -71,7 +60,7 @@ fn head(tag: u8, length: usize) -> Vec<u8> {
     coded
 }
 
-/// A value around all certificates.
+/// A value around others.
 struct Layer {
     tag: u8,
     /// What stands before the next one.
@@ -92,10 +81,14 @@ const LAYERS: [Layer; 9] = [
     Layer { tag: SEQUENCE, begin: VERSION },
 ];
 
-/// Of the base64 of a certificate.
-const USUAL_LENGTH: usize = 4 << 10;
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+/// Around one certificate, from the inside.
+const BAG_LAYERS: [Layer; 4] = [
+    Layer { tag: OCTETS, begin: &[] },
+    Layer { tag: TAGGED, begin: &[] },
+    Layer { tag: SEQUENCE, begin: X509_CERTIFICATE },
+    Layer { tag: TAGGED, begin: &[] },
+];
+
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OCTETS: u8 = 0x04;
@@ -128,9 +121,14 @@ mod tests {
 
     #[test]
     fn certificates_are_in_their_layers() {
-        let bundle = "# a name\r\n-----BEGIN CERTIFICATE-----\r\nAQID\r\nBA==\r\n-----END CERTIFICATE-----\n\
-                      -----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n\
-                      -----BEGIN CERTIFICATE-----\nBQ==\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAQ==\n";
+        let bundle = "-----BEGIN CERTIFICATE-----\nAQIDBA==\n-----END CERTIFICATE-----\n\
+                      -----BEGIN CERTIFICATE-----\nBQ==\n-----END CERTIFICATE-----\n";
+        let bag = |certificate: &[u8]| {
+            let coded = value(TAGGED, &[&value(OCTETS, &[certificate])]);
+            let coded = value(TAGGED, &[&value(SEQUENCE, &[X509_CERTIFICATE, &coded])]);
+            let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
+            value(SEQUENCE, &[CERTIFICATE_BAG, &coded, &value(SET, &[&attribute])])
+        };
         let bags = [bag(&[1, 2, 3, 4]), bag(&[5])].concat();
         let data = |content: &[u8]| value(SEQUENCE, &[DATA, &value(TAGGED, &[&value(OCTETS, &[content])])]);
         let safes = data(&value(SEQUENCE, &[&data(&value(SEQUENCE, &[&bags]))]));
