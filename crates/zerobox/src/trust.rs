@@ -39,9 +39,9 @@ impl Trust {
         for bundle in BUNDLES {
             let Ok(path) = std::fs::canonicalize(bundle) else { continue };
             if !files.iter().any(|(known, _)| *known == path)
-                && let Ok(text) = with_certificate(&path, &pem)
+                && let Ok(bundle) = with_certificate(&path, &pem)
             {
-                files.push((path, text.into()));
+                files.push((path, bundle.into()));
             }
         }
         let bundle = files.first().map_or(PathBuf::from(OWN), |(path, _)| path.clone());
@@ -89,14 +89,15 @@ impl Trust {
 }
 
 /// A bundle with one certificate more. Bundles are large, and every copy of one is a tenth of a millisecond of the start.
-fn with_certificate(bundle: &Path, pem: &str) -> io::Result<String> {
+/// What stands between its certificates may be in any coding.
+fn with_certificate(bundle: &Path, pem: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(bundle)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-    let mut text = String::with_capacity(length + pem.len() + 1);
-    file.read_to_string(&mut text)?;
-    text.push('\n');
-    text.push_str(pem);
-    Ok(text)
+    let mut bytes = Vec::with_capacity(length + pem.len() + 1);
+    file.read_to_end(&mut bytes)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(pem.as_bytes());
+    Ok(bytes)
 }
 
 /// Where distributions keep all authorities in one file: Debian and Arch, Fedora, Alpine, openSUSE, Nix.
