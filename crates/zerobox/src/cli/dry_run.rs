@@ -3,24 +3,30 @@
 use super::text::visible;
 use std::fmt;
 use std::net::SocketAddr;
-use zerobox::Session;
-use zerobox_linux::Mount;
-use zerobox_policy::{Confinement, Effect, Network, NetworkMode, RuleSource, quote};
+use zerobox::{Error, Session};
+use zerobox_linux::{Mount, Plan};
+use zerobox_policy::{Confinement, Effect, Network, NetworkMode, Policy, RuleSource, quote};
 
 /// The plan for programs.
-pub(crate) fn json(session: &Session) -> String {
-    let value = serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan });
+///
+/// # Errors
+/// As [`Session::plan`].
+pub(crate) fn json(session: &Session) -> Result<String, Error> {
+    let value = serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan()? });
     // A value of `json!` has string keys only, which is all that can fail.
     let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    text + "\n"
+    Ok(text + "\n")
 }
 
 /// The plan for people.
-pub(crate) fn text(session: &Session) -> String {
+///
+/// # Errors
+/// As [`Session::plan`].
+pub(crate) fn text(session: &Session) -> Result<String, Error> {
     let mut page = Page(String::new());
     // Writing to a string does not fail.
-    let _ = write_text(&mut page, session);
-    page.0
+    let _ = write_text(&mut page, &session.policy, session.plan()?);
+    Ok(page.0)
 }
 
 /// Lines of which each is one `writeln!`, whatever is in the names that it shows.
@@ -35,8 +41,7 @@ impl Page {
     }
 }
 
-fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
-    let policy = &session.policy;
+fn write_text(out: &mut Page, policy: &Policy, plan: Option<&Plan>) -> fmt::Result {
     let words: Vec<_> = policy.command.iter().map(quote::word).collect();
     writeln!(out, "command      {}", words.join(" "))?;
     writeln!(out, "directory    {}", policy.cwd.display())?;
@@ -46,7 +51,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     for note in &policy.notes {
         writeln!(out, "note         {}; {}", note.text, note.hint)?;
     }
-    if let Some(plan) = &session.plan {
+    if let Some(plan) = plan {
         heading(out, "file system, in this order")?;
         for mount in &plan.mounts {
             write_mount(out, mount)?;
@@ -102,7 +107,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     for variable in &policy.environment {
         writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
     }
-    for degradation in session.plan.iter().flat_map(|plan| &plan.degradations) {
+    for degradation in plan.iter().flat_map(|plan| &plan.degradations) {
         heading(out, "weaker here")?;
         writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
     }

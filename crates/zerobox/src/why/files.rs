@@ -88,7 +88,7 @@ impl Why {
     }
 
     fn path(&self, answer: &mut Answer, spelled: PathBuf, wish: Wish, surroundings: &Surroundings<'_>) {
-        let Some(plan) = &self.session.plan else { return };
+        let Ok(Some(plan)) = self.session.plan() else { return };
         if is_stream(&spelled) && wish != Wish::Execute {
             answer
                 .allow("a standard stream or an open file of the command's own, for what it was opened for");
@@ -143,7 +143,7 @@ impl Why {
         outside: &Resolved,
         surroundings: &Surroundings<'_>,
     ) -> Option<Resolved> {
-        let plan = self.session.plan.as_ref()?;
+        let plan = self.session.plan().ok()??;
         let inside =
             Resolved::find(spelled, &WithoutLink { files: surroundings.files, link: &link.path }).ok()?;
         let is_private = matches!(place(plan, &inside.path), Place::Private { .. });
