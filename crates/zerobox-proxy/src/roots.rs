@@ -4,7 +4,7 @@
 //! takes a fifth of the time, and the folder only when nobody in the file vouches for a server. Where `SSL_CERT_FILE` or
 //! `SSL_CERT_DIR` is set they take the place of both.
 
-use crate::bundle;
+use crate::bundle::for_each_certificate;
 use crate::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -43,8 +43,7 @@ impl Roots {
         match &file {
             Some(file) => {
                 let bundle = std::fs::read(file).unwrap_or_default();
-                let bundle = String::from_utf8_lossy(&bundle);
-                roots.add_parsable_certificates(bundle::certificates(&bundle).map(CertificateDer::from));
+                for_each_certificate(&bundle, |one| _ = roots.add(CertificateDer::from(one)));
             }
             None => _ = roots.add_parsable_certificates(load_native_certs().certs),
         }

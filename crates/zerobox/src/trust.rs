@@ -59,7 +59,7 @@ impl Trust {
         if java::is_visible(policy) {
             let store = PathBuf::from(STORE);
             let all = self.files.first().map_or(pem.as_bytes(), |(_, bundle)| bundle.as_bytes());
-            self.files.push((store.clone(), trust_store(&String::from_utf8_lossy(all)).into()));
+            self.files.push((store.clone(), trust_store(all).into()));
             self.store = Some(store);
         }
         let folder = PathBuf::from(FOLDER);
