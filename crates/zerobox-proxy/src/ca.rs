@@ -266,4 +266,23 @@ mod tests {
         assert!(authority.name.starts_with("zerobox ") && authority.name.len() == 20, "{}", authority.name);
         assert_eq!(authority.file_name(), format!("{:08x}.0", hash_of(&authority.name)));
     }
+
+    #[test]
+    fn a_certificate_that_is_prepared_is_the_one_that_is_shown() {
+        let (authority, _) = Authority::new([]).unwrap();
+        // No start waits for the key.
+        assert!(authority.key.get().is_none());
+        let host = |name: &str| Host::parse(name).unwrap();
+        let shown = |host: &Host| {
+            let leaves = crate::http::lock(&authority.leaves);
+            leaves.get(host).map(|leaf| leaf.certified.cert.clone())
+        };
+        authority.prepare(&host("a.test"));
+        let prepared = shown(&host("a.test"));
+        assert!(prepared.is_some() && shown(&host("b.test")).is_none());
+        authority.config(&host("a.test"), Some(tls::H2)).unwrap();
+        authority.config(&host("b.test"), None).unwrap();
+        assert_eq!(shown(&host("a.test")), prepared);
+        assert_ne!(shown(&host("b.test")), prepared);
+    }
 }

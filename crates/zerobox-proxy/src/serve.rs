@@ -160,7 +160,7 @@ impl Server {
         let Self { shared, destination, listeners, datagrams, published, connections } = self;
         // The first client is not there yet, or asks for the name of its server first.
         if shared.authority.is_some() {
-            shared.upstream.warm();
+            shared.warm();
         }
         let slots = Arc::new(Semaphore::new(connections));
         for listener in listeners {

@@ -37,10 +37,9 @@ impl Upstream {
         Self { extra: extra.into(), config: Arc::default() }
     }
 
-    /// Begins to read the roots, beside whatever else is done until a server is spoken to.
-    pub(crate) fn warm(&self) {
-        let upstream = self.clone();
-        tokio::spawn(async move { upstream.made().await.is_ok() });
+    /// Reads the roots. What goes wrong is told when a server is spoken to.
+    pub(crate) async fn warm(&self) {
+        let _ = self.made().await;
     }
 
     /// The configuration that offers `protocols`. Sessions are common to all of them.

@@ -132,3 +132,16 @@ const BUNDLE_VARIABLES: &[&str] = &[
     "HTTPLIB2_CA_CERTS",
     "WEBSOCKET_CLIENT_CA_BUNDLE",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_in_another_coding_gets_the_certificate_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bundle.pem");
+        std::fs::write(&file, b"# Autorit\xe9\n").unwrap();
+        assert_eq!(with_certificate(&file, "pem\n").unwrap(), b"# Autorit\xe9\n\npem\n");
+    }
+}
