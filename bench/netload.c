@@ -25,21 +25,14 @@
  */
 
 #define _GNU_SOURCE
+#include "load.h"
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DOWN = 1, UP = 2, ECHO = 3, SLOW = 4, HTTP = 'h' };
@@ -57,34 +50,19 @@ enum { DOWN = 1, UP = 2, ECHO = 3, SLOW = 4, HTTP = 'h' };
 
 static char chunk[CHUNK];
 
-/* The line that a command is answered with when it fails; the client goes on. */
-static __thread char failure[256];
-
+/* `errno`, where it is one, is the cause. */
 static int fail(const char *format, ...) {
-    int error = errno;
+    const char *cause = errno ? strerror(errno) : NULL;
     va_list list;
     va_start(list, format);
-    int length = vsnprintf(failure, sizeof failure, format, list);
+    keep_failure(cause, format, list);
     va_end(list);
-    if (error && length > 0 && (size_t)length < sizeof failure)
-        snprintf(failure + length, sizeof failure - length, ": %s", strerror(error));
     return -1;
 }
 
 static void die(const char *what) {
     perror(what);
     exit(1);
-}
-
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void no_delay(int fd) {
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 static void many_descriptors(void) {
@@ -180,14 +158,8 @@ static int serve(int epoll, struct connection *c) {
 }
 
 static void run_server(void) {
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    no_delay(listener);
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 4096)) die("netload: listen");
-    getsockname(listener, (struct sockaddr *)&address, &size);
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
+    int listener = listen_and_tell(SOCK_NONBLOCK);
+    if (listener < 0) die("netload: listen");
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener};
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
@@ -302,11 +274,6 @@ static int http_get(int fd) {
 
 static int http_post(int fd) {
     return send_all(fd, head, strlen(head)) || send_all(fd, body, sizeof body) || answer(fd) ? -1 : 0;
-}
-
-static int ascending(const void *one, const void *other) {
-    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
-    return (a > b) - (a < b);
 }
 
 static int latency(int count, int (*request)(int), int kept_alive) {

@@ -21,22 +21,15 @@
  */
 
 #define _GNU_SOURCE
+#include "load.h"
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ROOM (64 * 1024)  /* of a connection, and what is read and written at once */
@@ -46,18 +39,14 @@
 #define STACK (256 * 1024)
 #define MOST 100000
 
-static __thread char failure[256];
-
+/* What OpenSSL knows of, if anything, is the cause. */
 static int fail(const char *format, ...) {
     unsigned long error = ERR_get_error();
     va_list list;
     va_start(list, format);
-    int length = vsnprintf(failure, sizeof failure, format, list);
+    keep_failure(error ? ERR_error_string(error, NULL) : NULL, format, list);
     va_end(list);
-    if (error) {
-        snprintf(failure + length, sizeof failure - length, ": %s", ERR_error_string(error, NULL));
-        ERR_clear_error();
-    }
+    ERR_clear_error();
     return -1;
 }
 
@@ -65,17 +54,6 @@ static void die(const char *what) {
     perror(what);
     ERR_print_errors_fp(stderr);
     exit(1);
-}
-
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void no_delay(int fd) {
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 struct wire {
@@ -293,7 +271,6 @@ static void serve_2(struct wire *w) {
 
 static void *serve(void *argument) {
     struct wire *w = argument;
-    no_delay(w->fd);
     w->ssl = SSL_new(context);
     if (w->ssl && SSL_set_fd(w->ssl, w->fd) && SSL_accept(w->ssl) == 1) {
         const unsigned char *protocol;
@@ -341,14 +318,8 @@ static void run_server(char **arguments) {
         SSL_CTX_use_PrivateKey_file(context, arguments[1], SSL_FILETYPE_PEM) != 1)
         die("certificate");
     SSL_CTX_set_alpn_select_cb(context, choose, NULL);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listener, (void *)&address, size) || listen(listener, 1024) ||
-        getsockname(listener, (void *)&address, &size))
-        die("listen");
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
+    int listener = listen_and_tell(0);
+    if (listener < 0) die("listen");
     detach(end_with_input, NULL);
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -475,13 +446,8 @@ static long get(struct wire *w, int is_h2, const char *path) {
     return is_h2 ? get_2(w, path) : get_1(w, path);
 }
 
-static int by_size(const void *one, const void *other) {
-    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
-    return (a > b) - (a < b);
-}
-
 static int tell_times(int count) {
-    qsort(times, count, sizeof *times, by_size);
+    qsort(times, count, sizeof *times, ascending);
     printf("ok %lld %lld %lld\n", (long long)times[count / 2], (long long)times[count * 99 / 100],
            (long long)times[count - 1]);
     return 0;

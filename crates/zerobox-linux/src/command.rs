@@ -6,7 +6,7 @@
 //! some calls that it lets through ask init, which does not answer yet: what is still to do names no file.
 
 use crate::fence;
-use crate::handoff::{self, Processors};
+use crate::handoff;
 use crate::message::{Failure, Stage, send_listeners};
 use crate::prepare::{Network, Prepared};
 use crate::sys;
@@ -25,13 +25,12 @@ pub(crate) const EXECUTE: u8 = 1;
 /// Never returns: the process becomes the command, or reports why it could not and ends.
 pub(crate) fn become_command(
     prepared: &Prepared,
-    processors: &Processors,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> ! {
-    let failure = match confine(prepared, processors, ruleset, control, go, report) {
+    let failure = match confine(prepared, ruleset, control, go, report) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -53,7 +52,6 @@ pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> 
 
 fn confine(
     prepared: &Prepared,
-    processors: &Processors,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
@@ -61,7 +59,6 @@ fn confine(
 ) -> Result<(), Failure> {
     capture(&prepared.network, control)?;
     fence::allow_of_host(prepared, ruleset)?;
-    processors.restore();
     bind(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
     sys::forbid_capabilities().map_err(Failure::at(Stage::Privileges))?;

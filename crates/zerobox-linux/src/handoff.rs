@@ -5,7 +5,6 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Pid;
-use rustix::thread::CpuSet;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -26,31 +25,15 @@ pub(crate) fn look_until(mut has_happened: impl FnMut() -> bool) {
     }
 }
 
-/// Where a process may run, if there is a choice.
-#[derive(Debug)]
-pub(crate) struct Processors(Option<CpuSet>);
-
-impl Processors {
-    /// Those of this process.
-    pub(crate) fn own() -> Self {
-        let usable = rustix::thread::sched_getaffinity(None);
-        Self(usable.ok().filter(|usable| usable.count() > 1))
-    }
-
-    /// Keeps `child`, which has just been made, from the processor of this process. A scheduler that packs may queue it there,
-    /// behind its parent, until that sleeps, while another processor is idle; it moves at once, since it does not run.
-    pub(crate) fn keep_apart(&self, child: Pid) {
-        if let Some(mut others) = self.0 {
-            others.unset(rustix::thread::sched_getcpu());
-            let _ = rustix::thread::sched_setaffinity(Some(child), &others);
-        }
-    }
-
-    /// Lets this process, which was kept apart, run on any of them again.
-    pub(crate) fn restore(&self) {
-        if let Some(usable) = &self.0 {
-            let _ = rustix::thread::sched_setaffinity(None, usable);
-        }
+/// Moves `child`, which has just been made, to another processor than ours, if it may run on one. A scheduler that packs may
+/// have queued it on ours, behind us, until we sleep, while another processor is idle. It does not run yet and so moves at once;
+/// afterwards it may run anywhere again, since the other processor may turn out to be busy.
+pub(crate) fn move_apart(child: Pid) {
+    let Ok(usable) = rustix::thread::sched_getaffinity(None) else { return };
+    let mut others = usable;
+    others.unset(rustix::thread::sched_getcpu());
+    if others.count() > 0 && rustix::thread::sched_setaffinity(Some(child), &others).is_ok() {
+        let _ = rustix::thread::sched_setaffinity(Some(child), &usable);
     }
 }
 

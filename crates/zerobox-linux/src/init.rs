@@ -8,7 +8,7 @@
 use crate::capture;
 use crate::command::{self, EXECUTE, NO_LISTENER, READY, VIEW_MADE};
 use crate::fence;
-use crate::handoff::{self, Processors};
+use crate::handoff;
 use crate::mediator::Mediator;
 use crate::memory::{self, MemoryWatch};
 use crate::message::{FAILURE_SIZE, Failure, MAX_SIZE, Message, Stage, send_with_descriptors};
@@ -80,16 +80,16 @@ fn start<'a>(
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Stage::Init));
     let ((await_go, go), (report, tell)) = (pipe()?, pipe()?);
     let ruleset = fence::create(prepared)?;
-    let processors = Processors::own();
     let command = match sys::clone(libc::CLONE_FILES).map_err(Failure::at(Stage::Init))? {
         Cloned::Child => {
             let (ruleset, go, report) = (ruleset.as_fd(), await_go.as_fd(), tell.as_fd());
-            command::become_command(prepared, &processors, ruleset, control.as_fd(), go, report)
+            command::become_command(prepared, ruleset, control.as_fd(), go, report)
         }
         Cloned::Parent(command) => command,
     };
-    if let Some(command) = Pid::from_raw(command) {
-        processors.keep_apart(command);
+    // Not where it binds itself: that has to be the last word about it.
+    if let Some(command) = Pid::from_raw(command).filter(|_| prepared.affinity.is_none()) {
+        handoff::move_apart(command);
     }
     map_identity(&prepared.identity).map_err(Failure::at(Stage::Identity))?;
     root::enter(prepared)?;

@@ -5,7 +5,7 @@
 //! child of the supervisor's and not of its own (CLONE_PARENT), and ends. Nothing of the command ever runs beside it.
 
 use crate::error::SpawnError;
-use crate::handoff::{self, Processors};
+use crate::handoff;
 use crate::prepare;
 use crate::sys::{self, Cloned, Named, SignalSet, Stack};
 use rustix::io::Errno;
@@ -36,7 +36,6 @@ struct Maker {
 struct Orders {
     own_network: bool,
     supervisor: Pid,
-    processors: Processors,
     /// `WAIT`, `START` or `LEAVE`.
     word: AtomicU32,
     /// What init does.
@@ -74,7 +73,6 @@ impl Namespaces {
         let orders = &maker.orders;
         orders.init.name(&task);
         maker.tell(START);
-        let _ = sys::wait_for(maker.process.as_raw_nonzero().get(), 0);
         match (orders.number.load(Ordering::Acquire), orders.errno.load(Ordering::Acquire)) {
             (number, _) if number > 0 => Ok(number),
             (_, errno) if orders.network_failed.load(Ordering::Acquire) != 0 => Err(SpawnError::Step {
@@ -93,7 +91,6 @@ impl Maker {
         let orders = Box::new(Orders {
             own_network,
             supervisor: rustix::process::getpid(),
-            processors: Processors::own(),
             word: AtomicU32::new(WAIT),
             init: Named::default(),
             number: AtomicI32::new(0),
@@ -105,20 +102,23 @@ impl Maker {
         let process = sys::clone_sharing(libc::CLONE_NEWUSER, &stack, make, &*orders);
         before.set();
         let process = process?;
-        orders.processors.keep_apart(process);
+        handoff::move_apart(process);
         Ok(Self { process, orders, _stack: stack })
     }
 
+    /// Says what to do, and waits for the maker's end.
     fn tell(&self, word: u32) {
         self.orders.word.store(word, Ordering::Release);
         let _ = futex::wake(&self.orders.word, futex::Flags::PRIVATE, 1);
+        let _ = sys::wait_for(self.process.as_raw_nonzero().get(), 0);
     }
 }
 
 impl Drop for Maker {
     fn drop(&mut self) {
-        self.tell(LEAVE);
-        let _ = sys::wait_for(self.process.as_raw_nonzero().get(), 0);
+        if self.orders.word.load(Ordering::Relaxed) == WAIT {
+            self.tell(LEAVE);
+        }
     }
 }
 
@@ -130,7 +130,6 @@ fn make(orders: &Orders) {
         return;
     }
     let made = make_namespaces(orders);
-    orders.processors.restore();
     handoff::look_until(|| orders.word.load(Ordering::Acquire) != WAIT);
     while orders.word.load(Ordering::Acquire) == WAIT {
         let _ = futex::wait(&orders.word, futex::Flags::PRIVATE, WAIT, None);

@@ -134,6 +134,8 @@ pub fn spawn(
     signals: &Signals,
 ) -> Result<Running, SpawnError> {
     prepare::close_inherited(&prepared.kept)?;
+    // Before the command is there, which may take the terminal.
+    signals.restore_terminal_later();
     let cgroup = match &prepared.cgroup {
         Some((parent, settings)) => Some(
             Group::create(parent, settings)
@@ -143,9 +145,9 @@ pub fn spawn(
     };
     let running = if prepared.plan.is_some() {
         prepare::refuse_ways_out(&prepared.kept)?;
-        spawn_confined(prepared, namespaces, signals, cgroup)?
+        spawn_confined(prepared, namespaces, cgroup)?
     } else {
-        spawn_unconfined(prepared, signals)?
+        spawn_unconfined(prepared)?
     };
     // The command has inherited the caller's disposition; we must live to tell how it ended.
     sys::ignore_sigpipe();
@@ -160,7 +162,6 @@ pub fn spawn(
 fn spawn_confined(
     prepared: Prepared,
     namespaces: Option<Namespaces>,
-    signals: &Signals,
     cgroup: Option<Group>,
 ) -> Result<Running, SpawnError> {
     let step = |step: &str| {
@@ -192,7 +193,6 @@ fn spawn_confined(
         drop(ours.take());
         init::run(&prepared, &inside, answer.take())
     })?;
-    signals.restore_terminal_later();
     let Some((control, ask)) = ours.take() else { return Err(SpawnError::Vanished) };
     let connections = Connections { inside: ask, ..Connections::default() };
     let connections = matches!(prepared.network, Network::Captured { .. }).then_some(connections);
@@ -200,14 +200,13 @@ fn spawn_confined(
     Ok(Running { prepared, process, control, cgroup, connections, incomplete: false })
 }
 
-fn spawn_unconfined(prepared: Prepared, signals: &Signals) -> Result<Running, SpawnError> {
+fn spawn_unconfined(prepared: Prepared) -> Result<Running, SpawnError> {
     let failed =
         |errno: Errno| SpawnError::Step { step: "start the command".to_owned(), source: errno.into() };
     let (report, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone(0).map_err(failed)? {
         Cloned::Child => command::become_unconfined(&prepared, tell.as_fd()),
         Cloned::Parent(process) => {
-            signals.restore_terminal_later();
             let control = Channel::Report(report);
             Ok(Running { prepared, process, control, cgroup: None, connections: None, incomplete: false })
         }

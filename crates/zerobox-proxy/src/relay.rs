@@ -102,9 +102,8 @@ impl Relay {
     }
 
     /// Reads from the client until `done` has an answer to its bytes, none of which the server gets, after those that it
-    /// shall have. What the server says
-    /// is passed on meanwhile, but not the first frame of HTTP/2, which is for whoever speaks to it. `None` is the client's
-    /// end.
+    /// shall have. What the server says is passed on meanwhile, but not the first frame of HTTP/2, which is for whoever
+    /// speaks to it. `None` is the client's end.
     pub(crate) async fn until<T>(
         &mut self,
         mut done: impl FnMut(&[u8]) -> Option<T>,

@@ -17,6 +17,7 @@ use arguments::Arguments;
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 use flags::{DryRun, Flags};
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use text::say;
 use zerobox::{Error, Request, Session};
@@ -187,6 +188,12 @@ fn misread(error: &clap::Error) -> i32 {
     say(&message);
     say(&format!("hint: {hint}"));
     FAILED
+}
+
+/// JSON as programs read it, and people if they have to.
+fn pretty(value: &impl Serialize) -> String {
+    // Only keys that are no strings can fail, and there are none.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// Puts data that was asked for on standard output; a reader that left early is no error.

@@ -6,14 +6,13 @@
 mod local;
 
 use crate::mounts::{MountPoint, mount_points};
-use local::LocalFiles;
 use rustix::fs::{Access as Mode, AtFlags, CWD};
 use std::cell::OnceCell;
 use std::path::Path;
 use zerobox_linux::{Observed, Subject};
 use zerobox_policy::{
-    Access, Decision, Effect, Event, FileUse, Files, Policy, Resolved, ScratchKind, and_above,
-    credentials_in, is_within, quote,
+    Access, Decision, Effect, Event, FileUse, Policy, Resolved, ScratchKind, and_above, credentials_in,
+    is_within, quote,
 };
 
 /// The judge of one run.
@@ -40,7 +39,7 @@ impl Denials {
                 let works = observed.errno == 0;
                 let denied =
                     if works && !self.rehearsed { None } else { self.denied(policy, &path, file_use) };
-                let allowed = || allowed(policy, &self.files(), &path, file_use).filter(|_| works);
+                let allowed = || self.allowed(policy, &path, file_use).filter(|_| works);
                 let decision = denied.or_else(allowed);
                 let path = path.to_string_lossy().into_owned();
                 decision.map(|decision| Event::File { file_use, path, program, decision })
@@ -70,10 +69,8 @@ impl Denials {
         again.filter_map(|(event, count)| Some((event.as_ref()?, *count)))
     }
 
-    /// The files as they are now. What has been seen of them is not kept: the command chooses the paths, and each may lead
-    /// through two thousand directories that it has made.
-    fn files(&self) -> LocalFiles<'_> {
-        LocalFiles::new(self.mounts.get_or_init(mount_points))
+    fn find(&self, path: &Path) -> Option<Resolved> {
+        local::find(path, self.mounts.get_or_init(mount_points))
     }
 
     fn socket(&self, policy: &Policy, path: &Path) -> Option<Decision> {
@@ -81,19 +78,14 @@ impl Denials {
         let path = match path.as_os_str().as_encoded_bytes().starts_with(b"@") {
             true => path.to_owned(),
             // Where the program stood is not known any more.
-            false => {
-                Resolved::find(&policy.cwd.join(path), &self.files())
-                    .ok()
-                    .filter(|found| found.node.is_some())?
-                    .path
-            }
+            false => self.find(&policy.cwd.join(path)).filter(|found| found.node.is_some())?.path,
         };
         let hint = Some(lifting("--allow-socket", &path, policy));
         Some(Decision { allowed: false, reason: "it was made outside".to_owned(), rule: None, hint })
     }
 
     fn denied(&self, policy: &Policy, path: &Path, file_use: FileUse) -> Option<Decision> {
-        let found = Resolved::find(path, &self.files()).ok()?;
+        let found = self.find(path)?;
         let path = &found.path;
         let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
         let verdict = policy.files.decide(path, access);
@@ -135,14 +127,14 @@ impl Denials {
             hint: may_be_lifted.then(|| lifting(flag, opened, policy)),
         })
     }
-}
 
-fn allowed(policy: &Policy, files: &dyn Files, path: &Path, file_use: FileUse) -> Option<Decision> {
-    let found = Resolved::find(path, files).ok()?;
-    let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
-    let verdict = policy.files.decide(&found.path, access);
-    let rule = verdict.rule.filter(|_| verdict.allowed)?.origin.to_string();
-    Some(Decision { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None })
+    fn allowed(&self, policy: &Policy, path: &Path, file_use: FileUse) -> Option<Decision> {
+        let found = self.find(path)?;
+        let access = if file_use == FileUse::Write { Access::Write } else { Access::Read };
+        let verdict = policy.files.decide(&found.path, access);
+        let rule = verdict.rule.filter(|_| verdict.allowed)?.origin.to_string();
+        Some(Decision { allowed: true, reason: format!("`{rule}` allows it"), rule: Some(rule), hint: None })
+    }
 }
 
 /// What would allow it, and what else would be open then.

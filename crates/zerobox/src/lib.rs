@@ -24,6 +24,7 @@ mod host;
 pub mod learn;
 mod mounts;
 mod network;
+mod new_file;
 pub mod profiles;
 mod program;
 mod programs;
@@ -35,6 +36,7 @@ mod supervisor;
 mod trust;
 mod trusted;
 mod why;
+mod withheld;
 
 pub use doctor::{Diagnosis, Finding, Health, Need, State};
 pub use error::Error;

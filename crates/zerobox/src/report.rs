@@ -16,8 +16,8 @@ pub struct Report {
     pub out_of_memory: bool,
     /// What it left in the private home, relative to it.
     pub dropped: Vec<PathBuf>,
-    /// Files that others will run, and that were written during the run.
-    pub created: Vec<Watched>,
+    /// Files that others will run, and that were made or changed during the run.
+    pub changed: Vec<Watched>,
     /// What was denied.
     pub denials: Vec<Denial>,
     /// Connections that were allowed and did not come about.
@@ -97,6 +97,26 @@ impl Report {
             lines.push(note.text.clone());
             lines.push(format!("hint: {}", note.hint));
         }
+        self.say_ending(&mut lines);
+        self.say_dropped(&mut lines);
+        self.say_denials(&mut lines);
+        for watched in &self.changed {
+            let path = short(&watched.path, &self.cwd);
+            let verb = if watched.before == Before::Absent { "created" } else { "changed" };
+            lines.push(format!("{verb} `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
+        }
+        for degradation in &self.degradations {
+            lines.push(format!("weaker here: {}: {}", degradation.layer, degradation.lacks));
+            lines.push(format!("hint: {}", degradation.remedy));
+        }
+        if self.rehearsed {
+            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
+        }
+        lines
+    }
+
+    /// Why it ended, where the command does not know.
+    fn say_ending(&self, lines: &mut Vec<String>) {
         if self.outcome == Outcome::TimedOut
             && let Some(timeout) = self.limits.timeout
         {
@@ -121,16 +141,24 @@ impl Report {
         if self.outcome == Outcome::Signalled(SIGSYS) {
             lines.push("ended for a system call of another architecture (a 32-bit program?)".to_owned());
         }
-        if !self.dropped.is_empty() {
-            let listed = || self.dropped.iter().take(LISTED);
-            let mut names: Vec<_> = listed().map(|name| format!("~/{}", quote::word(name))).collect();
-            if self.dropped.len() > LISTED {
-                names.push(format!("{} more", self.dropped.len() - LISTED));
-            }
-            lines.push(format!("dropped with the private home: {}", names.join(", ")));
-            let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
-            lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
+    }
+
+    fn say_dropped(&self, lines: &mut Vec<String>) {
+        if self.dropped.is_empty() {
+            return;
         }
+        let listed = || self.dropped.iter().take(LISTED);
+        let mut names: Vec<_> = listed().map(|name| format!("~/{}", quote::word(name))).collect();
+        if self.dropped.len() > LISTED {
+            names.push(format!("{} more", self.dropped.len() - LISTED));
+        }
+        lines.push(format!("dropped with the private home: {}", names.join(", ")));
+        let flag = quote::flag("--allow-write", listed().map(|name| Path::new("~").join(name)));
+        lines.push(format!("hint: keep with `{flag}` (the path must exist)"));
+    }
+
+    /// What was denied, what failed, and whether that is all.
+    fn say_denials(&self, lines: &mut Vec<String>) {
         let verb = if self.rehearsed { "would be blocked" } else { "blocked" };
         // What comes last is likely to be what the command ended for.
         let (looks, others): (Vec<_>, Vec<_>) = self.denials.iter().partition(|denial| denial.look);
@@ -149,19 +177,6 @@ impl Report {
         if self.events_lost {
             lines.push("not all events could be written (`--events`)".to_owned());
         }
-        for watched in &self.created {
-            let path = short(&watched.path, &self.cwd);
-            let verb = if watched.before == Before::Absent { "created" } else { "changed" };
-            lines.push(format!("{verb} `{}`, which {} outside will obey", path.display(), watched.obeyed_by));
-        }
-        for degradation in &self.degradations {
-            lines.push(format!("weaker here: {}: {}", degradation.layer, degradation.lacks));
-            lines.push(format!("hint: {}", degradation.remedy));
-        }
-        if self.rehearsed {
-            lines.push("NOTHING WAS HELD in this run (`--would-deny`)".to_owned());
-        }
-        lines
     }
 }
 

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use table::{Attempt, Proof};
+use zerobox_linux::Degradation;
 use zerobox_policy::{Confinement, Request, SecretName};
 use zeroize::Zeroizing;
 
@@ -120,15 +121,11 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     let (results, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::empty())
         .map_err(io::Error::from)
         .map_err(failed("make a pipe"))?;
-    let number = |fd: &dyn AsRawFd| fd.as_raw_fd();
-    let (order_number, tell_number) = (number(&order), number(&tell));
-    request.command = vec![
-        ARGUMENT_0.into(),
-        ACT.into(),
-        OsString::from(order_number.to_string()),
-        OsString::from(tell_number.to_string()),
-    ];
-    request.keep_fds.extend([number(&program), order_number, tell_number]);
+    let inherited = [&program, &order, &tell].map(AsRawFd::as_raw_fd);
+    let [program_number, order_number, tell_number] = inherited;
+    let numbers = [order_number, tell_number].map(|number| OsString::from(number.to_string()));
+    request.command = [ARGUMENT_0, ACT].map(OsString::from).into_iter().chain(numbers).collect();
+    request.keep_fds.extend(inherited);
     request.timeout = LONGEST.parse().ok();
     let mut host = Host::look()?;
     let value = stand::random_name().map_err(failed("make a name"))?;
@@ -148,7 +145,7 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     let twins = session.policy.confinement == Confinement::Sandbox;
     let inside = Order { facts, acts: acts.into_iter().chain(gather).collect(), twins };
     write_order(&order, &inside).map_err(failed("write the order"))?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", number(&program)));
+    let path = PathBuf::from(format!("/proc/self/fd/{program_number}"));
     let (report, (told, values, passed)) = session.attempt(path, move |values, policy| {
         drop(tell);
         let names = policy.environment.iter().map(|variable| variable.name.to_string_lossy().into_owned());
@@ -163,24 +160,17 @@ pub fn attack(mut request: Request) -> Result<Findings, Error> {
     }
     let told = Told::read(&told.join().unwrap_or_default());
     if !told.complete {
-        let source =
-            io::Error::other(format!("the attempts ended early, with exit code {}", report.exit_code()));
-        return Err(Error::Selftest { step: "try everything inside", source });
+        let early = format!("the attempts ended early, with exit code {}", report.exit_code());
+        return Err(failed("try everything inside")(io::Error::other(early)));
     }
     let came_inside = ground.contacts().map_err(failed("look at the canaries"))?;
 
     let outside = Side { name: OUTSIDE, told: &control, came: &came_outside, ground: &ground };
     let inside = Side { name: INSIDE, told: &told, came: &came_inside, ground: &ground };
-    let mut findings: Vec<_> =
-        rows.drain(..).enumerate().map(|(index, row)| judge(index, row, &outside, &inside)).collect();
-    findings.extend(values.iter().map(|value| judge_secret(value, &told.found)));
-    findings.extend(report.degradations.into_iter().map(|degradation| Finding {
-        area: Area::Machine,
-        attempt: degradation.layer.to_owned(),
-        verdict: Held::Weaker,
-        reason: degradation.lacks,
-        rule: None,
-    }));
+    let secrets = values.iter().map(|value| judge_secret(value, &told.found));
+    let machine = report.degradations.into_iter().map(of_machine);
+    let rows = rows.into_iter().enumerate().map(|(index, row)| judge(index, row, &outside, &inside));
+    let mut findings: Vec<_> = rows.chain(secrets).chain(machine).collect();
     findings.sort_by_key(|finding| finding.area);
     Ok(Findings { version: 1, findings })
 }
@@ -289,6 +279,16 @@ fn judge_secret(value: &(SecretName, String, Zeroizing<Vec<u8>>), found: &[u8]) 
         attempt: format!("find the value of `{name}` in variables, arguments, `/proc` and memory"),
         verdict,
         reason,
+        rule: None,
+    }
+}
+
+fn of_machine(degradation: Degradation) -> Finding {
+    Finding {
+        area: Area::Machine,
+        attempt: degradation.layer.to_owned(),
+        verdict: Held::Weaker,
+        reason: degradation.lacks,
         rule: None,
     }
 }

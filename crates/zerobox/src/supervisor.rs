@@ -258,10 +258,10 @@ impl Session {
             });
         }
         // Everything in the sandbox is dead, and the kernel takes its mounts down meanwhile.
-        let created = changes::find(&self.policy, start);
+        let changed = changes::find(&self.policy, start);
         let prepared = running.finish();
         run.outside.stop();
-        for watched in &created {
+        for watched in &changed {
             let (path, obeyed_by) = (watched.path.to_string_lossy().into(), watched.obeyed_by.to_string());
             events.observe(&Event::Changed { path, obeyed_by });
         }
@@ -275,7 +275,7 @@ impl Session {
             outcome,
             out_of_memory,
             dropped: run.dropped,
-            created,
+            changed,
             denials: summary.denials,
             failed: summary.failed,
             secrets: summary.secrets,

@@ -1,5 +1,5 @@
 //! A proxy without a sandbox: clients connect to addresses of 127.0.0.0/8, each of which stands for a destination.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::text::{Paint, visible};
-use super::{misread, print};
+use super::{misread, pretty, print};
 use clap::Parser;
 use std::path::PathBuf;
 use zerobox::{Diagnosis, Finding, Health, Need, State};
@@ -40,9 +40,7 @@ pub(crate) fn main(arguments: &Arguments) -> i32 {
 
 fn json(diagnosis: &Diagnosis) -> String {
     let Diagnosis { verdict, findings } = diagnosis;
-    let value = serde_json::json!({ "version": 1, "verdict": verdict, "findings": findings });
-    // A value of `json!` has string keys only, which is all that can fail.
-    serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+    pretty(&serde_json::json!({ "version": 1, "verdict": verdict, "findings": findings }))
 }
 
 fn text(diagnosis: &Diagnosis) -> String {

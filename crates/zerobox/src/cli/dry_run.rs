@@ -1,5 +1,6 @@
 //! `--dry-run`: the policy and the plan, printed from the structures that are enforced.
 
+use super::pretty;
 use super::text::visible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,10 +13,8 @@ use zerobox_policy::{Confinement, Effect, Network, NetworkMode, Policy, RuleSour
 /// # Errors
 /// As [`Session::plan`].
 pub(crate) fn json(session: &Session) -> Result<String, Error> {
-    let value = serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan()? });
-    // A value of `json!` has string keys only, which is all that can fail.
-    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    Ok(text + "\n")
+    let plan = session.plan()?;
+    Ok(pretty(&serde_json::json!({ "version": 1, "policy": session.policy, "plan": plan })))
 }
 
 /// The plan for people.
@@ -88,6 +87,19 @@ fn write_text(out: &mut Page, policy: &Policy, plan: Option<&Plan>) -> fmt::Resu
             writeln!(out, "  connect      {}  ({})", socket.path.display(), socket.origin)?;
         }
     }
+    write_limits(out, policy)?;
+    heading(out, "variables (values are not shown)")?;
+    for variable in &policy.environment {
+        writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
+    }
+    for degradation in plan.iter().flat_map(|plan| &plan.degradations) {
+        heading(out, "weaker here")?;
+        writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
+    }
+    Ok(())
+}
+
+fn write_limits(out: &mut Page, policy: &Policy) -> fmt::Result {
     heading(out, "limits")?;
     let limits = &policy.limits;
     writeln!(out, "  scratch      {}", limits.scratch)?;
@@ -102,14 +114,6 @@ fn write_text(out: &mut Page, policy: &Policy, plan: Option<&Plan>) -> fmt::Resu
         if let Some(value) = value {
             writeln!(out, "  {name:<12} {value}  ({})", policy.origins.of_limit(flag))?;
         }
-    }
-    heading(out, "variables (values are not shown)")?;
-    for variable in &policy.environment {
-        writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
-    }
-    for degradation in plan.iter().flat_map(|plan| &plan.degradations) {
-        heading(out, "weaker here")?;
-        writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
     }
     Ok(())
 }

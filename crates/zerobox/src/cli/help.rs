@@ -93,7 +93,7 @@ fn table() -> clap::Command {
         .subcommand(named(why::Flags::command(), "why"))
         .subcommand(named(learn::Flags::command(), "learn"))
         .subcommand(named(doctor::Flags::command(), "doctor"))
-        .subcommand(named(selftest::Selftest::command(), "selftest"))
+        .subcommand(named(selftest::Flags::command(), "selftest"))
         .subcommand(named(profile::Flags::command(), "profile"))
         .subcommand(named(trust::Flags::command(), "trust"))
         .subcommand(named(Help::command(), "help"))

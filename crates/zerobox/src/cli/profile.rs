@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::text::{say, visible};
-use super::{fail, misread, print};
+use super::{fail, misread, pretty, print};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -224,11 +224,6 @@ fn request(profiles: &[OsString]) -> Request {
 fn line(page: &mut String, text: &str) {
     // Writing to a string does not fail.
     let _ = writeln!(page, "{}", visible(text));
-}
-
-pub(super) fn pretty(value: &serde_json::Value) -> String {
-    // A value of `json!` has string keys only, which is all that can fail.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 const TEMPLATE: &str = include_str!("profile/template.toml");

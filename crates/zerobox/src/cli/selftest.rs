@@ -1,9 +1,9 @@
 //! `zerobox selftest`: attacks a policy and prints what held.
 
 use super::arguments::Arguments;
-use super::misread;
 use super::policy_flags::{MODE, PolicyFlags};
 use super::text::visible;
+use super::{fail, misread, pretty};
 use clap::Parser;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -25,7 +25,7 @@ use zerobox::selftest::{Area, Finding, Findings, Held, attack};
     disable_help_subcommand = true,
     max_term_width = 100
 )]
-pub(super) struct Selftest {
+pub(super) struct Flags {
     #[command(flatten)]
     policy: PolicyFlags,
 
@@ -35,7 +35,7 @@ pub(super) struct Selftest {
 }
 
 pub(crate) fn main(masked: Arguments) -> i32 {
-    let flags = match Selftest::try_parse_from(masked.words().iter().skip(1)) {
+    let flags = match Flags::try_parse_from(masked.words().iter().skip(1)) {
         Ok(flags) => flags,
         Err(error) => return if misread(&error) == 0 { 0 } else { COULD_NOT },
     };
@@ -47,16 +47,11 @@ pub(crate) fn main(masked: Arguments) -> i32 {
     let findings = match attack(request) {
         Ok(findings) => findings,
         Err(error) => {
-            super::fail(&error, None);
+            fail(&error, None);
             return COULD_NOT;
         }
     };
-    let text = if json {
-        // It has string keys only, which is all that can fail.
-        serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
-    } else {
-        table(&findings)
-    };
+    let text = if json { pretty(&findings) } else { table(&findings) };
     match output.and_then(|output| File::from(output).write_all(text.as_bytes())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => COULD_NOT,
         _ => findings.exit_code(),

@@ -1,9 +1,9 @@
 //! `zerobox trust`: saying that a project's profile is good as it is.
 
 use super::arguments::Arguments;
-use super::profile::{page_of, pretty};
-use super::text::say;
-use super::{fail, misread, print};
+use super::profile::page_of;
+use super::text::{say, visible};
+use super::{fail, misread, pretty, print};
 use clap::{Parser, ValueHint};
 use std::path::{Path, PathBuf};
 use zerobox::profiles::{library, load_project};
@@ -113,7 +113,7 @@ fn list(store: &TrustStore, host: &Host, json: bool) -> i32 {
     }
     let line = |(entry, current): &(&zerobox::TrustEntry, bool)| {
         let changed = if *current { "" } else { "  (changed since, and not trusted)" };
-        super::text::visible(&format!("{}{changed}", entry.path.display())) + "\n"
+        visible(&format!("{}{changed}", entry.path.display())) + "\n"
     };
     print(rows.iter().map(line).collect::<String>().as_bytes())
 }

@@ -5,55 +5,25 @@
 
 use crate::host::RealFiles;
 use crate::mounts::MountPoint;
-use std::collections::HashMap;
-use std::ffi::OsString;
+use crate::withheld::Withheld;
 use std::io;
-use std::path::{Path, PathBuf};
-use zerobox_policy::{Files, Node, NodeKind};
+use std::path::Path;
+use zerobox_policy::Resolved;
 
-/// The host's files, without those.
-#[derive(Debug)]
-pub(super) struct LocalFiles<'a> {
-    files: RealFiles,
-    mounts: &'a [MountPoint],
+/// What is at `path` of the host now; `None` if it cannot be looked at, or a look would ask somebody else.
+///
+/// What has been seen is not kept: the command chooses the paths, and each may lead through two thousand directories that it
+/// has made.
+pub(super) fn find(path: &Path, mounts: &[MountPoint]) -> Option<Resolved> {
+    let withheld = |path: &Path| (!is_local(path, mounts)).then_some(io::ErrorKind::Unsupported);
+    Resolved::find(path, &Withheld { files: &RealFiles::new(), withheld }).ok()
 }
 
-impl<'a> LocalFiles<'a> {
-    pub(super) fn new(mounts: &'a [MountPoint]) -> Self {
-        Self { files: RealFiles::new(), mounts }
-    }
-
-    /// Whether a look at `path`, of which no part is a link, asks nobody else.
-    fn is_local(&self, path: &Path) -> bool {
-        let above = self.mounts.iter().filter(|point| path.starts_with(&point.path) && path != point.path);
-        let innermost = above.max_by_key(|point| point.path.components().count());
-        !innermost.is_some_and(|point| MAKE_NAMES_UP.iter().any(|kind| point.kind == *kind))
-    }
-}
-
-impl Files for LocalFiles<'_> {
-    fn node(&self, path: &Path) -> io::Result<Node> {
-        match self.is_local(path) {
-            true => self.files.node(path),
-            false => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
-        self.files.link_target(path)
-    }
-
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
-        self.files.names(directory)
-    }
-
-    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
-        self.files.entries(directory)
-    }
-
-    fn text(&self, path: &Path) -> Option<String> {
-        self.files.text(path)
-    }
+/// Whether a look at `path`, of which no part is a link, asks nobody else.
+fn is_local(path: &Path, mounts: &[MountPoint]) -> bool {
+    let above = mounts.iter().filter(|point| path.starts_with(&point.path) && path != point.path);
+    let innermost = above.max_by_key(|point| point.path.components().count());
+    !innermost.is_some_and(|point| MAKE_NAMES_UP.iter().any(|kind| point.kind == *kind))
 }
 
 const MAKE_NAMES_UP: &[&str] = &["autofs", "afs"];
@@ -72,15 +42,22 @@ mod tests {
             5 1 0:7 / /proc/misc rw - autofs systemd-1 rw\n\
             6 5 0:6 / /proc/misc rw - binfmt_misc none rw\n";
         let mounts = parse(text);
-        let local = LocalFiles::new(&mounts);
         for path in ["/", "/etc/passwd", "/net", "/home", "/home/u x/a", "/network/a", "/proc/misc/a"] {
-            assert!(local.is_local(Path::new(path)), "{path}");
+            assert!(is_local(Path::new(path), &mounts), "{path}");
         }
         for path in ["/net/data.evil.test", "/net/a/b", "/home/other", "/home/other/a"] {
-            assert!(!local.is_local(Path::new(path)), "{path}");
-            assert!(
-                local.node(Path::new(path)).is_err_and(|error| error.kind() == io::ErrorKind::Unsupported)
-            );
+            assert!(!is_local(Path::new(path), &mounts), "{path}");
         }
+    }
+
+    /// The same name is found where nothing makes names up.
+    #[test]
+    fn what_would_ask_somebody_else_is_not_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap().join("file");
+        std::fs::write(&path, "").unwrap();
+        let autofs = format!("1 0 0:9 / {} rw - autofs -hosts rw\n", path.parent().unwrap().display());
+        assert!(find(&path, &[]).is_some_and(|found| found.node.is_some()));
+        assert!(find(&path, &parse(autofs.as_bytes())).is_none());
     }
 }

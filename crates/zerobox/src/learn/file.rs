@@ -4,11 +4,12 @@ use super::Lesson;
 use super::profile::MARK;
 use crate::error::Error;
 use crate::host::Host;
+use crate::new_file;
 use crate::profiles;
 use crate::trusted::Trusted;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::Mode;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use zerobox_policy::profile::Loaded;
 
@@ -56,17 +57,9 @@ impl Lesson {
         let failed = |source| Error::Write { path: file.to_owned(), source };
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = parent.canonicalize().map_err(failed)?;
-        let written = create(file).and_then(|mut new| new.write_all(self.profile(&directory).as_bytes()));
-        written.map_err(failed)
+        let new = new_file::create(file, Mode::from_raw_mode(0o644)).map_err(|errno| failed(errno.into()))?;
+        File::from(new).write_all(self.profile(&directory).as_bytes()).map_err(failed)
     }
-}
-
-/// An earlier run may have put a link here, which leads to a file that others obey.
-fn create(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let resolve = if path.is_relative() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    let mode = Mode::from_raw_mode(0o644);
-    Ok(rustix::fs::openat2(CWD, path, flags | OFlags::CLOEXEC, mode, resolve)?.into())
 }
 
 /// What a lesson has.

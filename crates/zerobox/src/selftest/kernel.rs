@@ -139,10 +139,9 @@ pub(super) fn in_namespace(kind: i32, task: impl FnOnce() -> io::Result<String>)
 
 fn capabilities() -> io::Result<String> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let sets = status.lines().filter(|line| line.starts_with("Cap"));
     // The bounding set is that of programs to come: only together with no_new_privs is it worth nothing.
-    let held: Vec<_> = sets.filter(|line| line.bytes().any(|byte| matches!(byte, b'1'..=b'f'))).collect();
-    let held = held.into_iter().find(|line| !line.ends_with("0000000000000000"));
+    let mut sets = status.lines().filter(|line| line.starts_with("Cap"));
+    let held = sets.find(|line| !line.ends_with("0000000000000000"));
     held.map(str::to_owned).ok_or_else(|| io::Error::from_raw_os_error(libc::EPERM))
 }
 

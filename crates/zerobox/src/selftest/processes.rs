@@ -5,7 +5,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use zerobox_linux::attempts;
@@ -175,10 +175,3 @@ fn text(bytes: &[u8]) -> String {
 
 /// Of a token.
 const LENGTH: usize = 32;
-
-/// Reads everything, for those that have no size.
-pub(super) fn read_up_to(file: &File, limit: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = file.take(limit).read_to_end(&mut bytes);
-    bytes
-}

@@ -1,9 +1,8 @@
 //! Looking for the values of secrets. The process inside does not know them: it hands out everything that it can read, and
 //! the search is outside.
 
-use super::processes::read_up_to;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -13,16 +12,23 @@ pub(super) fn gather(files: &[PathBuf], tell: &mut impl FnMut(&[u8]) -> io::Resu
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         for name in ["environ", "cmdline", "comm", "maps", "mountinfo"] {
             if let Ok(file) = File::open(process.path().join(name)) {
-                tell(&read_up_to(&file, LARGEST))?;
+                tell(&beginning_of(file))?;
             }
         }
     }
     for file in files {
         if let Ok(file) = File::open(file) {
-            tell(&read_up_to(&file, LARGEST))?;
+            tell(&beginning_of(file))?;
         }
     }
     gather_memory(tell)
+}
+
+/// Files of `/proc` have no size that says how much there is to read.
+fn beginning_of(file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = file.take(LARGEST).read_to_end(&mut bytes);
+    bytes
 }
 
 /// Every part of this process's memory that can be written, which is where values would be.

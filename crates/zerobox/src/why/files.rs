@@ -1,20 +1,21 @@
 //! Questions about files.
 
+mod execution;
+mod own;
+mod proposal;
+
 use super::place::{Place, lists_all, place, shows_link};
 use super::{Answer, Change, Rule, Why, permissions};
-use crate::error::Error;
-use crate::program;
-use rustix::fs::FileType;
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use crate::withheld::Withheld;
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use zerobox_linux::Plan;
 use zerobox_policy::{
-    Access, Before, Effect, FileRule, Files, Link, Node, NodeKind, PathSpec, Resolved, RuleSource,
-    Surroundings, credentials_in, is_within, quote,
+    Access, Before, Effect, FileRule, Link, NodeKind, PathSpec, Resolved, RuleSource, Surroundings,
+    is_within, quote,
 };
 
 /// What somebody wants to do with a file.
@@ -57,7 +58,6 @@ impl Asked<'_> {
         self.found.node.as_ref().is_some_and(|node| node.kind == kind)
     }
 }
-
 impl Why {
     pub(super) fn file(&self, answer: &mut Answer, text: &OsStr, wish: Wish) {
         let surroundings = self.session.surroundings();
@@ -71,20 +71,6 @@ impl Why {
         let text = [text.as_bytes(), b"?"].concat();
         let spec = PathSpec::parse(OsStr::from_bytes(&text), surroundings.cwd, surroundings.home);
         self.path(answer, spec.path, wish, &surroundings);
-    }
-
-    /// The program of this name, as a run would find it.
-    fn program(&self, answer: &mut Answer, name: &OsStr) -> Option<PathBuf> {
-        let mut policy = self.session.policy.clone();
-        policy.command = vec![name.to_owned()];
-        match program::find(&policy, &self.session.surroundings()) {
-            Ok(path) | Err(Error::Hidden { path, .. } | Error::NotExecutable { path, .. }) => Some(path),
-            Err(error) => {
-                answer.deny(error.to_string());
-                answer.notes.extend(error.hint());
-                None
-            }
-        }
     }
 
     fn path(&self, answer: &mut Answer, spelled: PathBuf, wish: Wish, surroundings: &Surroundings<'_>) {
@@ -116,7 +102,7 @@ impl Why {
         let asked = Asked { plan, wish, found, place };
         match &asked.place {
             Place::Processes => self.process(answer, &asked),
-            Place::Terminals => own_terminal(answer, &asked),
+            Place::Terminals => own::terminal(answer, &asked),
             Place::Node => self.node(answer, &asked),
             Place::Text => self.text(answer, &asked),
             Place::Private { .. } => self.private(answer, &asked),
@@ -144,8 +130,8 @@ impl Why {
         surroundings: &Surroundings<'_>,
     ) -> Option<Resolved> {
         let plan = self.session.plan().ok()??;
-        let inside =
-            Resolved::find(spelled, &WithoutLink { files: surroundings.files, link: &link.path }).ok()?;
+        let withheld = |path: &Path| (path == link.path).then_some(io::ErrorKind::NotFound);
+        let inside = Resolved::find(spelled, &Withheld { files: surroundings.files, withheld }).ok()?;
         let is_private = matches!(place(plan, &inside.path), Place::Private { .. });
         if is_private && (wish == Wish::Write || outside.node.is_none()) {
             return Some(inside);
@@ -270,255 +256,6 @@ impl Why {
             answer.note(format!("{obeyed_by} outside obeys it, and the report of a run says so {how}"));
         }
     }
-
-    /// A place where the run has a directory of its own.
-    fn private(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        let Place::Private { shown, .. } = asked.place else { return };
-        if self.session.policy.granted(asked.path()) != Some(Access::Write) {
-            return self.host(answer, asked);
-        }
-        let private = "private: an empty one of the run's own";
-        answer.rule =
-            Some(Rule { text: "private directory".to_owned(), origin: "default: scratch".to_owned() });
-        let is_hidden = asked.exists() && !shown;
-        if asked.wish != Wish::Write && is_hidden {
-            answer.deny(format!("{private} takes the place of what is there outside"));
-            self.propose(answer, asked);
-            return;
-        }
-        answer.allow(match (asked.wish, asked.exists()) {
-            (Wish::Write, true) => format!("{private}; what is there outside stays as it is"),
-            (Wish::Write, false) => private.to_owned(),
-            (_, true) => format!("{private}, with nothing in it but what is allowed"),
-            (_, false) => format!("{private}; nothing is there until the command makes it"),
-        });
-        answer.note("what is written there is gone at the end of the run");
-        if is_hidden {
-            answer.change = Some(self.opening(asked.wish, asked.path()));
-            answer.note("the change below shows the real one");
-        }
-    }
-
-    /// A directory that only leads to what is allowed.
-    fn way(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        if asked.wish == Wish::Read && lists_all(asked.plan) {
-            answer.allow("a directory of the run's own, which shows only what is allowed in it");
-        } else {
-            self.host(answer, asked);
-        }
-    }
-
-    fn text(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        if asked.wish == Wish::Read {
-            answer.allow("zerobox shows a file of its own here, which the run's network needs");
-        } else {
-            answer.deny("zerobox shows a file of its own here, which cannot be changed or executed");
-        }
-    }
-
-    fn node(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        if asked.is(NodeKind::Socket) {
-            return self.socket(answer, asked);
-        }
-        let rule = self.session.policy.files.at(asked.path()).find(|rule| rule.effect == Effect::Allow);
-        answer.rule = Some(match rule {
-            Some(rule) => rule_text(rule),
-            None => Rule { text: "device".to_owned(), origin: "default: devices".to_owned() },
-        });
-        if asked.wish == Wish::Execute {
-            return answer.deny("a device cannot be executed");
-        }
-        let verdict = self.session.policy.files.decide(asked.path(), asked.wish.access());
-        if rule.is_some() && !verdict.allowed {
-            answer.rule = verdict.rule.map(rule_text);
-            answer.deny("nothing allows it");
-            return self.propose(answer, asked);
-        }
-        answer.allow("this device is shown");
-        if let Some(refused) = permissions::refuse(asked.path(), asked.wish, false) {
-            answer.deny(refused);
-        }
-    }
-
-    fn socket(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        let grant = self.session.policy.sockets.iter().find(|socket| socket.path == asked.path());
-        answer.subject.get_or_insert_with(|| format!("the socket {}", asked.path().display()));
-        match grant {
-            Some(grant) if asked.wish != Wish::Execute => {
-                answer.allow("the command may connect to this socket");
-                answer.rule = Some(Rule {
-                    text: format!("connect {}", grant.path.display()),
-                    origin: grant.origin.to_string(),
-                });
-                answer.change = Some(Change::remove(&grant.origin));
-            }
-            _ => {
-                answer.deny("Unix sockets of the host are closed, also in directories that are allowed");
-                let change = Change::add(quote::flag("--allow-socket", [asked.path()]));
-                let warning = format!(
-                    "whoever listens there acts outside of the sandbox{}",
-                    self.kept_in(asked.path()).map(|kept| format!(": {kept}")).unwrap_or_default()
-                );
-                answer.change = Some(change.with_warning(Some(warning)));
-            }
-        }
-    }
-
-    /// Something in the sandbox's own `/proc`.
-    fn process(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        let first = asked.path().iter().nth(2).unwrap_or_default();
-        let is_process = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
-        let is_own = first == std::process::id().to_string().as_str();
-        match asked.wish {
-            Wish::Write => answer.deny("nothing in `/proc` can be written"),
-            Wish::Execute => answer.deny("nothing in `/proc` can be executed"),
-            Wish::Read if is_process && !is_own => {
-                answer.deny("`/proc` has the run's own processes only, with numbers of their own");
-            }
-            Wish::Read if is_own => answer.allow("`/proc` is the run's own"),
-            Wish::Read if !asked.exists() => answer.deny("nothing is there"),
-            Wish::Read => {
-                match permissions::refuse(asked.path(), asked.wish, asked.is(NodeKind::Directory)) {
-                    Some(refused) => answer.deny(refused),
-                    None => answer
-                        .allow("`/proc` is the run's own, and the same for every process in this respect"),
-                }
-            }
-        }
-    }
-
-    /// What execve(2) looks at besides the rules.
-    fn execute(&self, answer: &mut Answer, asked: &Asked<'_>, surroundings: &Surroundings<'_>) {
-        if asked.is(NodeKind::Directory) {
-            answer.change = None;
-            return answer.deny("it is a directory");
-        }
-        let Some(interpreter) = interpreter(asked.path()).filter(|_| asked.exists()) else { return };
-        let mut inner = Answer::new(answer.question.clone());
-        if std::mem::take(&mut answer.subject).is_some() {
-            answer.subject = Some(asked.path().display().to_string());
-        }
-        // A script whose interpreter is a script is rare, and the kernel goes on four times.
-        if self::interpreter(&interpreter).is_none() {
-            self.path(&mut inner, interpreter.clone(), Wish::Execute, surroundings);
-            if !inner.allowed {
-                answer.deny(format!(
-                    "its interpreter `{}` cannot be executed: {}",
-                    interpreter.display(),
-                    inner.because
-                ));
-                (answer.rule, answer.change) = (inner.rule, inner.change);
-            }
-        }
-    }
-
-    /// The narrowest flag that allows what nothing allows.
-    fn propose(&self, answer: &mut Answer, asked: &Asked<'_>) {
-        let path = asked.path();
-        let is_own = |tree: &str| path.starts_with(tree);
-        if is_own("/proc") || is_own("/sys") && asked.wish == Wish::Write {
-            return answer.note("no flag opens it: it is a part of the kernel");
-        }
-        if is_own("/dev") && asked.exists() && !is_device(path) {
-            return answer.note("no flag opens it: only devices of `/dev` can be named");
-        }
-        if asked.exists() {
-            let outside = permissions::refuse(path, asked.wish, asked.is(NodeKind::Directory));
-            if let Some(refused) = outside {
-                return answer.note(format!("no flag opens it: {refused}"));
-            }
-            answer.change = Some(self.opening(asked.wish, path));
-            return;
-        }
-        answer.note("it does not exist");
-        let parent = nearest_existing(path, self.session.surroundings());
-        let holds_home = self.session.policy.home.as_ref().is_some_and(|home| is_within(home, &parent));
-        let is_too_much = parent.parent().is_none() || holds_home || self.kept_in(&parent).is_some();
-        if asked.wish != Wish::Write {
-            return;
-        }
-        let refused = permissions::refuse(&parent, Wish::Write, true);
-        if is_too_much || refused.is_some() || is_own("/dev") {
-            let flag = quote::flag("--allow-write", [path]);
-            answer.note(format!("make it outside first, and allow it with `{flag}`"));
-        } else {
-            let change = self.opening(Wish::Write, &parent);
-            let wide = format!("that is everything in `{}`", parent.display());
-            answer.change = Some(change.with_warning(Some(wide)));
-        }
-    }
-
-    /// The flag that lifts a cut-out of the default policy, by its name.
-    fn propose_lifting(&self, answer: &mut Answer, asked: &Asked<'_>, rule: &FileRule) {
-        if asked.exists()
-            && let Some(refused) =
-                permissions::refuse(asked.path(), asked.wish, asked.is(NodeKind::Directory))
-        {
-            return answer.note(format!("no flag opens it: {refused}"));
-        }
-        // What hides is lifted as a whole; what protects, also for one file that is there.
-        let whole = rule.access == Access::Read || !asked.exists();
-        let path = if whole { &rule.path } else { asked.path() };
-        let change = self.opening(asked.wish, path);
-        answer.change = Some(match rule.access {
-            Access::Read => change.with_warning(Some(format!("{} are in it", part_of(rule)))),
-            Access::Write => {
-                change.with_warning(Some(format!("it is {}: what is written runs outside", part_of(rule))))
-            }
-        });
-    }
-
-    /// The flag that allows `path`, with a warning if it opens credentials.
-    fn opening(&self, wish: Wish, path: &Path) -> Change {
-        let warning = self.kept_in(path).map(|kept| {
-            format!("{kept} are there; `--secret-file` and `--secret` show placeholders instead")
-        });
-        Change::add(quote::flag(&wish.flag("allow"), [path])).with_warning(warning)
-    }
-
-    fn kept_in(&self, path: &Path) -> Option<&'static str> {
-        credentials_in(path, self.session.policy.home.as_deref())
-    }
-}
-
-/// The file system, in which one link does not exist.
-struct WithoutLink<'a> {
-    files: &'a dyn Files,
-    link: &'a Path,
-}
-
-impl Files for WithoutLink<'_> {
-    fn node(&self, path: &Path) -> io::Result<Node> {
-        if path == self.link { Err(io::ErrorKind::NotFound.into()) } else { self.files.node(path) }
-    }
-
-    fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
-        self.files.link_target(path)
-    }
-
-    fn names(&self, directory: &Path) -> Option<HashMap<OsString, Option<NodeKind>>> {
-        self.files.names(directory)
-    }
-
-    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, NodeKind)>> {
-        self.files.entries(directory)
-    }
-
-    fn text(&self, path: &Path) -> Option<String> {
-        self.files.text(path)
-    }
-}
-
-fn own_terminal(answer: &mut Answer, asked: &Asked<'_>) {
-    let is_directory = asked.path() == Path::new("/dev/pts");
-    match asked.wish {
-        Wish::Execute => answer.deny("a terminal cannot be executed"),
-        Wish::Read if is_directory => answer.allow("a directory of the run's own terminals"),
-        _ if asked.path() == Path::new("/dev/pts/ptmx") => {
-            answer.allow("it makes terminals of the run's own")
-        }
-        _ => answer.deny("only terminals of the run's own are there"),
-    }
 }
 
 /// The rule as a flag would write it.
@@ -526,12 +263,6 @@ fn rule_text(rule: &FileRule) -> Rule {
     let effect = if rule.effect == Effect::Allow { "allow" } else { "deny" };
     let access = if rule.access == Access::Write { "write" } else { "read" };
     Rule { text: format!("{effect}-{access} {}", rule.path.display()), origin: rule.origin.to_string() }
-}
-
-/// `obeyed by git`, of `default: obeyed by git`.
-fn part_of(rule: &FileRule) -> String {
-    let origin = rule.origin.to_string();
-    origin.strip_prefix("default: ").map(str::to_owned).unwrap_or(origin)
 }
 
 fn nearest_existing(path: &Path, surroundings: Surroundings<'_>) -> PathBuf {
@@ -552,19 +283,3 @@ fn is_device(path: &Path) -> bool {
     let kind = std::fs::symlink_metadata(path).map(|found| found.file_type());
     kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
 }
-
-/// The program that runs the script at `path`, execve(2).
-fn interpreter(path: &Path) -> Option<PathBuf> {
-    let stat = rustix::fs::lstat(path).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let mut start = Vec::new();
-    std::fs::File::open(path).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    words.next().map(|word| PathBuf::from(OsStr::from_bytes(word))).filter(|path| path.is_absolute())
-}
-
-/// BINPRM_BUF_SIZE of linux/binfmts.h.
-const FIRST_LINE: u64 = 256;

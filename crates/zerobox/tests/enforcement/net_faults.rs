@@ -65,8 +65,7 @@ fn an_upstream_that_resets(f: &Fixture) -> Verdict {
         rustix::net::sockopt::set_socket_linger(&client.stream, Some(Duration::ZERO)).expect("an option");
     });
     let script = "for first in [b'', b'\\0', b'GET / HTTP/1.1\\r\\nHost: a.test:%s\\r\\n\\r\\n' % sys.argv[1].encode()]:\n\
-        \x20s = dial('a.test', sys.argv[1]); s.settimeout(5); s.sendall(first)\n\
-        \x20try: print(s.recv(99))\n\
+        \x20try: s = dial('a.test', sys.argv[1]); s.settimeout(5); s.sendall(first); print(s.recv(99))\n\
         \x20except OSError as e: print(errno.errorcode.get(e.errno))";
     let outcome = f.python(&[&one.allow("a.test"), &one.pin("a.test")], script, &[&one.port()]);
     assert!(outcome.lines().len() == 3 && !outcome.text().contains("None"), "\n{outcome}");
