@@ -11,12 +11,12 @@ use rcgen::{
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 use zerobox_policy::{Host, HostPattern, Network, Scheme};
 
@@ -35,8 +35,8 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// The common name of its subject.
     name: String,
-    /// Of all the hosts' certificates.
-    key: KeyPair,
+    /// Of all the hosts' certificates. No start waits for it.
+    key: OnceLock<Key>,
     leaves: Mutex<HashMap<Host, Leaf>>,
 }
 
@@ -44,6 +44,12 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority").finish_non_exhaustive()
     }
+}
+
+/// A key in the forms that it is used in.
+struct Key {
+    pair: KeyPair,
+    signing: Arc<dyn SigningKey>,
 }
 
 struct Leaf {
@@ -71,7 +77,7 @@ impl Authority {
             _ => String::new(),
         };
         let authority =
-            Self { issuer: Issuer::new(params, key), name, key: generate()?, leaves: Mutex::default() };
+            Self { issuer: Issuer::new(params, key), name, key: OnceLock::new(), leaves: Mutex::default() };
         Ok((authority, pem))
     }
 
@@ -93,17 +99,17 @@ impl Authority {
         if hosts.is_empty() { Ok(None) } else { Self::new(hosts).map(Some) }
     }
 
+    /// Makes the certificate of `host` if there is none, so that [`Authority::config`] has it at once. What goes wrong is told
+    /// there.
+    pub(crate) fn prepare(&self, host: &Host) {
+        let mut leaves = crate::http::lock(&self.leaves);
+        let _ = self.leaf_of(&mut leaves, host);
+    }
+
     /// How a client that wants to speak to `host` is served, once `protocol` is agreed on.
     pub(crate) fn config(&self, host: &Host, protocol: Option<&[u8]>) -> io::Result<Arc<ServerConfig>> {
         let mut leaves = crate::http::lock(&self.leaves);
-        let now = SystemTime::now();
-        if leaves.get(host).is_none_or(|leaf| leaf.until <= now) {
-            if leaves.len() >= KEPT {
-                leaves.clear();
-            }
-            leaves.insert(host.clone(), self.leaf(host, now)?);
-        }
-        let Some(leaf) = leaves.get_mut(host) else { return Err(io::ErrorKind::NotFound.into()) };
+        let leaf = self.leaf_of(&mut leaves, host)?;
         let protocol = protocol.map(<[u8]>::to_vec);
         if let Some(config) = leaf.configs.get(&protocol) {
             return Ok(Arc::clone(config));
@@ -111,6 +117,25 @@ impl Authority {
         let config = Arc::new(tls::server(Arc::clone(&leaf.certified), protocol.as_deref())?);
         leaf.configs.insert(protocol, Arc::clone(&config));
         Ok(config)
+    }
+
+    fn leaf_of<'a>(&self, leaves: &'a mut HashMap<Host, Leaf>, host: &Host) -> io::Result<&'a mut Leaf> {
+        let now = SystemTime::now();
+        if leaves.get(host).is_none_or(|leaf| leaf.until <= now) {
+            if leaves.len() >= KEPT {
+                leaves.clear();
+            }
+            leaves.insert(host.clone(), self.leaf(host, now)?);
+        }
+        leaves.get_mut(host).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn key(&self) -> io::Result<&Key> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let key = Key::generate()?;
+        Ok(self.key.get_or_init(|| key))
     }
 
     fn leaf(&self, host: &Host, now: SystemTime) -> io::Result<Leaf> {
@@ -124,11 +149,20 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&self.key, &self.issuer).map_err(io::Error::other)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
-        let key = tls::provider().key_provider.load_private_key(key).map_err(io::Error::other)?;
-        let certified = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
+        let key = self.key()?;
+        let certificate = params.signed_by(&key.pair, &self.issuer).map_err(io::Error::other)?;
+        let certified =
+            Arc::new(CertifiedKey::new(vec![certificate.der().clone()], Arc::clone(&key.signing)));
         Ok(Leaf { until: now + LEAF / 2, certified, configs: HashMap::new() })
+    }
+}
+
+impl Key {
+    fn generate() -> io::Result<Self> {
+        let pair = generate()?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+        let signing = tls::provider().key_provider.load_private_key(key).map_err(io::Error::other)?;
+        Ok(Self { pair, signing })
     }
 }
 
@@ -231,5 +265,24 @@ mod tests {
         let (authority, _) = Authority::new([]).unwrap();
         assert!(authority.name.starts_with("zerobox ") && authority.name.len() == 20, "{}", authority.name);
         assert_eq!(authority.file_name(), format!("{:08x}.0", hash_of(&authority.name)));
+    }
+
+    #[test]
+    fn a_certificate_that_is_prepared_is_the_one_that_is_shown() {
+        let (authority, _) = Authority::new([]).unwrap();
+        // No start waits for the key.
+        assert!(authority.key.get().is_none());
+        let host = |name: &str| Host::parse(name).unwrap();
+        let shown = |host: &Host| {
+            let leaves = crate::http::lock(&authority.leaves);
+            leaves.get(host).map(|leaf| leaf.certified.cert.clone())
+        };
+        authority.prepare(&host("a.test"));
+        let prepared = shown(&host("a.test"));
+        assert!(prepared.is_some() && shown(&host("b.test")).is_none());
+        authority.config(&host("a.test"), Some(tls::H2)).unwrap();
+        authority.config(&host("b.test"), None).unwrap();
+        assert_eq!(shown(&host("a.test")), prepared);
+        assert_ne!(shown(&host("b.test")), prepared);
     }
 }

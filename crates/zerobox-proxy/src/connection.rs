@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zerobox_policy::{
     AddressClass, Connect, Decision, Effect, Event, Host, HostName, NetDenial, NetRule, NetVerdict, Network,
@@ -111,6 +112,16 @@ impl Shared {
             requests: Semaphore::new(http::CONNECTIONS),
             own: Mutex::default(),
         }
+    }
+
+    /// Makes what the first request that is looked into would wait for, milliseconds of work, beside all that is done until
+    /// it is there.
+    pub(crate) fn warm(&self) {
+        let (upstream, vault) = (self.upstream.clone(), Arc::clone(&self.vault));
+        tokio::spawn(async move {
+            upstream.warm().await;
+            spawn_blocking(move || vault.prepare());
+        });
     }
 
     pub(crate) fn tell(&self, event: &Event) {

@@ -47,7 +47,14 @@ pub(crate) async fn serve(
     let name = name.filter(|asked| stands_for(asked, &target.host)).unwrap_or_else(|| target.host.clone());
     let key = Key { host: name, port: target.port, offered: protocols };
     let target = Arc::new(target);
-    let (link, protocol) = match open(shared, &target, server, &key).await {
+    let prepare = async {
+        if let Some(authority) = &shared.authority {
+            authority.prepare(&key.host);
+        }
+    };
+    // The server has its hello before the client's certificate is made.
+    let (opened, ()) = tokio::join!(biased; open(shared, &target, server, &key), prepare);
+    let (link, protocol) = match opened {
         Ok(opened) => opened,
         Err((why, alert)) => return refuse(shared, &target, hello, &why, alert).await,
     };

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod bundle;
 mod ca;
 mod connection;
 mod datagrams;

@@ -158,6 +158,10 @@ impl Server {
 
     fn start(self) {
         let Self { shared, destination, listeners, datagrams, published, connections } = self;
+        // The first client is not there yet, or asks for the name of its server first.
+        if shared.authority.is_some() {
+            shared.warm();
+        }
         let slots = Arc::new(Semaphore::new(connections));
         for listener in listeners {
             let (shared, destination) = (Arc::clone(&shared), Arc::clone(&destination));

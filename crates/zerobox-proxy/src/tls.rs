@@ -37,12 +37,9 @@ impl Upstream {
         Self { extra: extra.into(), config: Arc::default() }
     }
 
-    /// Begins to read the roots, while the server is still looked for.
-    pub(crate) fn warm(&self) {
-        if !self.config.initialized() {
-            let upstream = self.clone();
-            tokio::spawn(async move { upstream.made().await.is_ok() });
-        }
+    /// Reads the roots. What goes wrong is told when a server is spoken to.
+    pub(crate) async fn warm(&self) {
+        let _ = self.made().await;
     }
 
     /// The configuration that offers `protocols`. Sessions are common to all of them.

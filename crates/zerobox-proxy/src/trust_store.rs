@@ -2,76 +2,62 @@
 //! and the file is read-only. A JDK reads that without a password since 8u301, 11.0.12 and 12 (JDK-8076190); to trust a
 //! certificate it wants an attribute of its own.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::bundle::for_each_certificate;
 
 /// The store of all certificates in a bundle of PEM. What of it cannot be read is left out.
 ///
 /// It is made at every start where there is a JVM, so the bytes of a bundle's hundred certificates are written once: what
 /// stands before them is made from the innermost value to the outermost, whose lengths are known then.
-pub fn trust_store(bundle: &str) -> Vec<u8> {
-    let mut store = Vec::with_capacity(bundle.len());
-    for certificate in certificates(bundle) {
-        store.extend_from_slice(&bag(&certificate));
+pub fn trust_store(bundle: &[u8]) -> Vec<u8> {
+    let mut attributes = Vec::new();
+    for (tag, begin) in [(SET, ANY_USAGE), (SEQUENCE, TRUSTED_KEY_USAGE), (SET, &[])] {
+        attributes = [begin, &attributes].concat();
+        let length = attributes.len();
+        attributes.splice(..0, head(tag, length));
     }
+    let mut store = Vec::with_capacity(bundle.len());
+    for_each_certificate(bundle, |certificate| add(&mut store, certificate, &attributes));
     let mut before = Vec::new();
     for layer in LAYERS {
         let begin = [layer.begin, &before].concat();
-        before = head(layer.tag, begin.len() + store.len());
+        before = head(layer.tag, begin.len() + store.len()).collect();
         before.extend_from_slice(&begin);
     }
     store.splice(..0, before);
     store
 }
 
-/// The certificates of a bundle. Its base64 is put together line by line and decoded as a whole, in a fraction of the time of
-/// what does it for keys, where the time must tell nothing.
-fn certificates(bundle: &str) -> Vec<Vec<u8>> {
-    let mut certificates = Vec::new();
-    let mut text: Option<Vec<u8>> = None;
-    for line in bundle.lines().map(str::trim_end) {
-        if line == BEGIN {
-            text = Some(Vec::with_capacity(USUAL_LENGTH));
-        } else if line == END {
-            certificates.extend(text.take().and_then(|text| STANDARD.decode(text).ok()));
-        } else if let Some(text) = &mut text {
-            text.extend_from_slice(line.trim_start().as_bytes());
-        }
-    }
-    certificates
-}
-
-/// A certificate that is trusted for everything.
-fn bag(certificate: &[u8]) -> Vec<u8> {
-    let coded = value(TAGGED, &[&value(OCTETS, &[certificate])]);
-    let coded = value(TAGGED, &[&value(SEQUENCE, &[X509_CERTIFICATE, &coded])]);
-    let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
-    value(SEQUENCE, &[CERTIFICATE_BAG, &coded, &value(SET, &[&attribute])])
-}
-
-/// A value of DER.
-fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let length = parts.iter().map(|part| part.len()).sum();
-    let mut coded = head(tag, length);
-    coded.reserve_exact(length);
-    parts.iter().for_each(|part| coded.extend_from_slice(part));
-    coded
+/// Adds a certificate that is trusted for everything: a `CertBag` in a `SafeBag`.
+fn add(store: &mut Vec<u8>, certificate: &[u8], attributes: &[u8]) {
+    let octets = whole(certificate.len());
+    let coded = X509_CERTIFICATE.len() + whole(octets);
+    let bag = CERTIFICATE_BAG.len() + whole(whole(coded)) + attributes.len();
+    store.extend(head(SEQUENCE, bag));
+    store.extend_from_slice(CERTIFICATE_BAG);
+    store.extend(head(TAGGED, whole(coded)));
+    store.extend(head(SEQUENCE, coded));
+    store.extend_from_slice(X509_CERTIFICATE);
+    store.extend(head(TAGGED, octets));
+    store.extend(head(OCTETS, certificate.len()));
+    store.extend_from_slice(certificate);
+    store.extend_from_slice(attributes);
 }
 
 /// What a value of DER begins with.
-fn head(tag: u8, length: usize) -> Vec<u8> {
+fn head(tag: u8, length: usize) -> impl Iterator<Item = u8> {
     let bytes = length.to_be_bytes();
     let skipped = bytes.iter().take_while(|byte| **byte == 0).count().min(bytes.len() - 1);
-    let bytes = bytes.get(skipped..).unwrap_or_default();
-    let mut coded = vec![tag];
-    if length >= 128 {
-        coded.push(0x80 | u8::try_from(bytes.len()).unwrap_or_default());
-    }
-    coded.extend_from_slice(bytes);
-    coded
+    let count = u8::try_from(bytes.len() - skipped).unwrap_or_default();
+    let long = (length >= 128).then_some(0x80 | count);
+    [tag].into_iter().chain(long).chain(bytes.into_iter().skip(skipped))
 }
 
-/// A value around all certificates.
+/// The length of a value of DER with what it begins with.
+fn whole(length: usize) -> usize {
+    head(0, length).count() + length
+}
+
+/// A value around others.
 struct Layer {
     tag: u8,
     /// What stands before the next one.
@@ -92,10 +78,6 @@ const LAYERS: [Layer; 9] = [
     Layer { tag: SEQUENCE, begin: VERSION },
 ];
 
-/// Of the base64 of a certificate.
-const USUAL_LENGTH: usize = 4 << 10;
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OCTETS: u8 = 0x04;
@@ -116,6 +98,11 @@ const ANY_USAGE: &[u8] = b"\x06\x04\x55\x1d\x25\x00";
 mod tests {
     use super::*;
 
+    fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        head(tag, content.len()).chain(content.iter().copied()).collect()
+    }
+
     #[test]
     fn lengths_are_the_shortest() {
         let length = |length: usize| value(OCTETS, &[&vec![0; length]])[1..][..3.min(length + 1)].to_vec();
@@ -128,9 +115,14 @@ mod tests {
 
     #[test]
     fn certificates_are_in_their_layers() {
-        let bundle = "# a name\r\n-----BEGIN CERTIFICATE-----\r\nAQID\r\nBA==\r\n-----END CERTIFICATE-----\n\
-                      -----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n\
-                      -----BEGIN CERTIFICATE-----\nBQ==\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAQ==\n";
+        let bundle = b"-----BEGIN CERTIFICATE-----\nAQIDBA==\n-----END CERTIFICATE-----\n\
+                      -----BEGIN CERTIFICATE-----\nBQ==\n-----END CERTIFICATE-----\n";
+        let bag = |certificate: &[u8]| {
+            let coded = value(TAGGED, &[&value(OCTETS, &[certificate])]);
+            let coded = value(TAGGED, &[&value(SEQUENCE, &[X509_CERTIFICATE, &coded])]);
+            let attribute = value(SEQUENCE, &[TRUSTED_KEY_USAGE, &value(SET, &[ANY_USAGE])]);
+            value(SEQUENCE, &[CERTIFICATE_BAG, &coded, &value(SET, &[&attribute])])
+        };
         let bags = [bag(&[1, 2, 3, 4]), bag(&[5])].concat();
         let data = |content: &[u8]| value(SEQUENCE, &[DATA, &value(TAGGED, &[&value(OCTETS, &[content])])]);
         let safes = data(&value(SEQUENCE, &[&data(&value(SEQUENCE, &[&bags]))]));
@@ -139,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_empty_bundle_is_an_empty_store() {
-        let store = trust_store("no certificate");
+        let store = trust_store(b"no certificate");
         assert_eq!(store.len(), usize::from(store[1]) + 2);
     }
 }

@@ -88,9 +88,6 @@ pub(crate) async fn open(shared: &Shared, target: &Target) -> Result<Server, Ref
         );
         return Err(Refusal::Failed(Failure::NotFound));
     }
-    if shared.network.inspects(&target.host, target.port) {
-        shared.upstream.warm();
-    }
     let opened = match target.is_loopback() {
         true => loopback(shared, target).await,
         false => remote(shared, target).await,

@@ -89,6 +89,11 @@ impl Vault {
         self.entries.get(index)
     }
 
+    /// Makes both tables, of which each takes a millisecond.
+    pub(crate) fn prepare(&self) {
+        let _ = (self.placeholders(), self.values());
+    }
+
     /// Finds placeholders in any form, and changes nothing.
     pub(crate) fn placeholders(&self) -> Option<&Arc<Table>> {
         let none = VecDeque::new();

@@ -115,17 +115,17 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     drop(masked);
     match dry_run {
         Some(DryRun::Text) => {
-            print(dry_run::text(&session).as_bytes());
+            print(dry_run::text(&session)?.as_bytes());
             return Ok(0);
         }
         Some(DryRun::Json) => {
-            print(dry_run::json(&session).as_bytes());
+            print(dry_run::json(&session)?.as_bytes());
             return Ok(0);
         }
         None => {}
     }
     if debug {
-        dry_run::text(&session).lines().for_each(say);
+        dry_run::text(&session)?.lines().for_each(say);
     }
     let tell = if would_deny { tell_rehearsed } else { tell };
     let session = if verbose { session.telling(tell) } else { session };

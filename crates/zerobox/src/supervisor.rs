@@ -12,7 +12,7 @@ use crate::report::{Outcome, Report};
 use crate::secrets::{Given, Secrets, Value};
 use crate::trust::Trust;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use zerobox_linux::{
     Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError,
@@ -28,8 +28,7 @@ pub struct Session {
     /// What decides.
     pub policy: Policy,
     facts: Option<HostFacts>,
-    /// What will be done; `None` without a sandbox.
-    pub plan: Option<Plan>,
+    plan: OnceLock<Plan>,
     record: Option<Record>,
     live: Option<Live>,
     /// Decides in the place of `policy` about what is observed, but holds nothing.
@@ -85,20 +84,39 @@ impl Session {
             }
             Confinement::None(_) => None,
         };
-        let plan = facts.as_ref().map(|facts| Plan::compile(&policy, facts, &[])).transpose()?;
+        // A run that shows files of its own is planned with them, once they are known.
+        let shows = !policy.network.secrets.is_empty() || policy.network.http.iter().next().is_some();
         let given = Given::of(&request.secrets).map_err(Error::SecretMemory)?;
-        Ok(Self {
+        let session = Self {
             host,
             policy,
             facts,
-            plan,
+            plan: OnceLock::new(),
             record: None,
             live: None,
             judge: None,
             collects: false,
             given,
             namespaces: None,
-        })
+        };
+        if !shows {
+            session.plan()?;
+        }
+        Ok(session)
+    }
+
+    /// What will be done; `None` without a sandbox. The files that a run with secrets or rules about requests makes are not in
+    /// it.
+    ///
+    /// # Errors
+    /// What cannot be held on this machine.
+    pub fn plan(&self) -> Result<Option<&Plan>, Error> {
+        let Some(facts) = &self.facts else { return Ok(None) };
+        if let Some(plan) = self.plan.get() {
+            return Ok(Some(plan));
+        }
+        let plan = Plan::compile(&self.policy, facts, &[])?;
+        Ok(Some(self.plan.get_or_init(|| plan)))
     }
 
     /// What the policy was resolved against.
@@ -198,8 +216,9 @@ impl Session {
         secrets.hide(&mut self.policy)?;
         let authority = self.show(&secrets)?;
         let program = find(&self.policy, &self.host.surroundings())?;
-        let mut degradations = self.plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
-        let prepared = Prepared::new(&self.policy, self.plan, &program)?;
+        let plan = self.plan.into_inner();
+        let mut degradations = plan.as_ref().map(|plan| plan.degradations.clone()).unwrap_or_default();
+        let prepared = Prepared::new(&self.policy, plan, &program)?;
         let events =
             Arc::new(Events::new(self.judge.as_ref().map(|judge| judge.network.clone()), self.collects));
         let mut outside = Outside::new(Arc::new(self.policy.network.clone()), Arc::clone(&events));
@@ -285,8 +304,10 @@ impl Session {
             trust.announce(&mut self.policy.environment);
             files.extend(trust.files.iter().cloned());
         }
-        if !files.is_empty() {
-            self.plan = Some(Plan::compile(&self.policy, facts, &files)?);
+        if files.is_empty() {
+            self.plan()?;
+        } else {
+            self.plan = OnceLock::from(Plan::compile(&self.policy, facts, &files)?);
         }
         Ok(trust.map(|trust| trust.authority))
     }

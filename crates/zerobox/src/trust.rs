@@ -39,9 +39,9 @@ impl Trust {
         for bundle in BUNDLES {
             let Ok(path) = std::fs::canonicalize(bundle) else { continue };
             if !files.iter().any(|(known, _)| *known == path)
-                && let Ok(text) = with_certificate(&path, &pem)
+                && let Ok(bundle) = with_certificate(&path, &pem)
             {
-                files.push((path, text.into()));
+                files.push((path, bundle.into()));
             }
         }
         let bundle = files.first().map_or(PathBuf::from(OWN), |(path, _)| path.clone());
@@ -59,7 +59,7 @@ impl Trust {
         if java::is_visible(policy) {
             let store = PathBuf::from(STORE);
             let all = self.files.first().map_or(pem.as_bytes(), |(_, bundle)| bundle.as_bytes());
-            self.files.push((store.clone(), trust_store(&String::from_utf8_lossy(all)).into()));
+            self.files.push((store.clone(), trust_store(all).into()));
             self.store = Some(store);
         }
         let folder = PathBuf::from(FOLDER);
@@ -89,14 +89,15 @@ impl Trust {
 }
 
 /// A bundle with one certificate more. Bundles are large, and every copy of one is a tenth of a millisecond of the start.
-fn with_certificate(bundle: &Path, pem: &str) -> io::Result<String> {
+/// What stands between its certificates may be in any coding.
+fn with_certificate(bundle: &Path, pem: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(bundle)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-    let mut text = String::with_capacity(length + pem.len() + 1);
-    file.read_to_string(&mut text)?;
-    text.push('\n');
-    text.push_str(pem);
-    Ok(text)
+    let mut bytes = Vec::with_capacity(length + pem.len() + 1);
+    file.read_to_end(&mut bytes)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(pem.as_bytes());
+    Ok(bytes)
 }
 
 /// Where distributions keep all authorities in one file: Debian and Arch, Fedora, Alpine, openSUSE, Nix.
@@ -131,3 +132,16 @@ const BUNDLE_VARIABLES: &[&str] = &[
     "HTTPLIB2_CA_CERTS",
     "WEBSOCKET_CLIENT_CA_BUNDLE",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_in_another_coding_gets_the_certificate_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bundle.pem");
+        std::fs::write(&file, b"# Autorit\xe9\n").unwrap();
+        assert_eq!(with_certificate(&file, "pem\n").unwrap(), b"# Autorit\xe9\n\npem\n");
+    }
+}

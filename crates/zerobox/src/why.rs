@@ -81,6 +81,7 @@ impl Why {
         let host = Host::look()?;
         let request = profiles::flat(&request, &host)?;
         let session = Session::of(host, &request)?;
+        session.plan()?;
         Ok(Self { request, session })
     }
 

@@ -4,21 +4,28 @@ use super::pretty;
 use super::text::visible;
 use std::fmt;
 use std::net::SocketAddr;
-use zerobox::Session;
-use zerobox_linux::Mount;
+use zerobox::{Error, Session};
+use zerobox_linux::{Mount, Plan};
 use zerobox_policy::{Confinement, Effect, Network, NetworkMode, Policy, RuleSource, quote};
 
 /// The plan for programs.
-pub(crate) fn json(session: &Session) -> String {
-    pretty(&serde_json::json!({ "version": 1, "policy": session.policy, "plan": session.plan }))
+///
+/// # Errors
+/// As [`Session::plan`].
+pub(crate) fn json(session: &Session) -> Result<String, Error> {
+    let plan = session.plan()?;
+    Ok(pretty(&serde_json::json!({ "version": 1, "policy": session.policy, "plan": plan })))
 }
 
 /// The plan for people.
-pub(crate) fn text(session: &Session) -> String {
+///
+/// # Errors
+/// As [`Session::plan`].
+pub(crate) fn text(session: &Session) -> Result<String, Error> {
     let mut page = Page(String::new());
     // Writing to a string does not fail.
-    let _ = write_text(&mut page, session);
-    page.0
+    let _ = write_text(&mut page, &session.policy, session.plan()?);
+    Ok(page.0)
 }
 
 /// Lines of which each is one `writeln!`, whatever is in the names that it shows.
@@ -33,8 +40,7 @@ impl Page {
     }
 }
 
-fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
-    let policy = &session.policy;
+fn write_text(out: &mut Page, policy: &Policy, plan: Option<&Plan>) -> fmt::Result {
     let words: Vec<_> = policy.command.iter().map(quote::word).collect();
     writeln!(out, "command      {}", words.join(" "))?;
     writeln!(out, "directory    {}", policy.cwd.display())?;
@@ -44,7 +50,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     for note in &policy.notes {
         writeln!(out, "note         {}; {}", note.text, note.hint)?;
     }
-    if let Some(plan) = &session.plan {
+    if let Some(plan) = plan {
         heading(out, "file system, in this order")?;
         for mount in &plan.mounts {
             write_mount(out, mount)?;
@@ -86,7 +92,7 @@ fn write_text(out: &mut Page, session: &Session) -> fmt::Result {
     for variable in &policy.environment {
         writeln!(out, "  {}  ({})", variable.name.to_string_lossy(), variable.origin)?;
     }
-    for degradation in session.plan.iter().flat_map(|plan| &plan.degradations) {
+    for degradation in plan.iter().flat_map(|plan| &plan.degradations) {
         heading(out, "weaker here")?;
         writeln!(out, "  {}: {}; {}", degradation.layer, degradation.lacks, degradation.remedy)?;
     }

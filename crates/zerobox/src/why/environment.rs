@@ -2,12 +2,14 @@
 
 use super::{Answer, Change, Rule, Why};
 use std::ffi::{OsStr, OsString};
-use zerobox_policy::{EnvList, Request, Surroundings, Variable, build_environment, is_secret_name, quote};
+use zerobox_policy::{
+    Confinement, EnvList, Request, Surroundings, Variable, build_environment, is_secret_name, quote,
+};
 
 impl Why {
     pub(super) fn variable(&self, answer: &mut Answer, name: &OsStr) {
         let policy = &self.session.policy;
-        if let Some(text) = own_variable(name).filter(|_| self.session.plan.is_some()) {
+        if let Some(text) = own_variable(name).filter(|_| policy.confinement == Confinement::Sandbox) {
             answer.allow(text);
             answer.rule =
                 Some(Rule { text: "own variable".to_owned(), origin: "default: environment".to_owned() });

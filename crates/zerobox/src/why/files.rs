@@ -74,7 +74,7 @@ impl Why {
     }
 
     fn path(&self, answer: &mut Answer, spelled: PathBuf, wish: Wish, surroundings: &Surroundings<'_>) {
-        let Some(plan) = &self.session.plan else { return };
+        let Ok(Some(plan)) = self.session.plan() else { return };
         if is_stream(&spelled) && wish != Wish::Execute {
             answer
                 .allow("a standard stream or an open file of the command's own, for what it was opened for");
@@ -129,7 +129,7 @@ impl Why {
         outside: &Resolved,
         surroundings: &Surroundings<'_>,
     ) -> Option<Resolved> {
-        let plan = self.session.plan.as_ref()?;
+        let plan = self.session.plan().ok()??;
         let withheld = |path: &Path| (path == link.path).then_some(io::ErrorKind::NotFound);
         let inside = Resolved::find(spelled, &Withheld { files: surroundings.files, withheld }).ok()?;
         let is_private = matches!(place(plan, &inside.path), Place::Private { .. });
