@@ -7,7 +7,7 @@
 //! costs time for every packet. Datagrams need no rule: a socket on the wildcard address and a port gets what is
 //! sent to that port of any address, and for every other port the kernel answers at once that nobody is there.
 //!
-//! The listeners are made before the command's process gives up its rights, and go to the supervisor, which accepts
+//! The addresses are the same for every policy, and made before there is one. The listeners are made before the command's process gives up its rights, and go to the supervisor, which accepts
 //! the connections outside. Where the kernel has no `tproxy`, listeners on the ports that matter take its place.
 
 use crate::netlink::{ACK, APPEND, Attributes, CREATE, Messages};
@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, netlink::NETFILTER};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use zerobox_policy::LoopbackPorts;
 
 /// The gateway: name server, proxy for who wants one, and the source of the sandbox's connections.
@@ -27,11 +27,36 @@ const GATEWAY_6: Ipv6Addr = Ipv6Addr::new(0xfd5a, 0x7265, 0x626f, 0x7800, 0, 0, 
 const INSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 254);
 const INSIDE_6: Ipv6Addr = Ipv6Addr::new(0xfd5a, 0x7265, 0x626f, 0x7800, 0, 0, 0, 0xfe);
 
-/// What is sent to the kernel, in the form in which it is sent.
+/// What every captured network begins with, in the form in which it is sent to the kernel.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct Ground {
     addresses: Messages,
     addresses_6: Messages,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        Self {
+            addresses: everything_local(IpAddr::V4(GATEWAY), AddressFamily::INET),
+            addresses_6: everything_local(IpAddr::V6(GATEWAY_6), AddressFamily::INET6),
+        }
+    }
+
+    /// Makes every address local in this process's namespace, in which the loopback interface is up already, and on the host's
+    /// `/proc`. Whether that holds for IPv6 as well. It allocates nothing and leaves `errno` alone.
+    ///
+    /// # Errors
+    /// What the kernel says to those of IPv4.
+    pub(crate) fn lay(&self) -> Result<bool> {
+        reuse_ports();
+        self.addresses.exchange(ROUTE)?;
+        Ok(self.addresses_6.exchange(ROUTE).is_ok())
+    }
+}
+
+/// What a plan adds to it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
     rules: Messages,
     rules_4: Messages,
     tcp_ports: Vec<u16>,
@@ -53,8 +78,6 @@ impl Prepared {
     pub(crate) fn new(capture: &Capture) -> Self {
         let rules = |with_6| nf_tables(&capture.loopback, with_6);
         Self {
-            addresses: everything_local(IpAddr::V4(GATEWAY), AddressFamily::INET),
-            addresses_6: everything_local(IpAddr::V6(GATEWAY_6), AddressFamily::INET6),
             rules: rules(true),
             rules_4: rules(false),
             tcp_ports: capture.tcp_ports.clone(),
@@ -62,17 +85,11 @@ impl Prepared {
         }
     }
 
-    /// Sets the network of this process's namespace up, in which the loopback interface is up already. `settings` is
-    /// `/proc/sys`, from before init began to hide it.
+    /// Lets connections and datagrams arrive at listeners, in a network that has its [`Ground`], `has_6` with IPv6.
     ///
     /// # Errors
     /// Whatever keeps the connections from arriving.
-    pub(crate) fn carry_out(&self, settings: Option<BorrowedFd<'_>>) -> Result<Listeners> {
-        if let Some(settings) = settings {
-            reuse_ports(settings);
-        }
-        self.addresses.exchange(ROUTE)?;
-        let has_6 = self.addresses_6.exchange(ROUTE).is_ok();
+    pub(crate) fn carry_out(&self, has_6: bool) -> Result<Listeners> {
         let rules = if has_6 { &self.rules } else { &self.rules_4 };
         let complete = rules.exchange(Some(NETFILTER)).is_ok();
         let gateways: &[IpAddr] = &[IpAddr::V4(GATEWAY), IpAddr::V6(GATEWAY_6)];
@@ -108,9 +125,9 @@ impl Prepared {
 /// By default a port that is still waiting for late packets is free again at once on the loopback addresses only, and to all
 /// of these others it takes a minute (`tcp_tw_reuse`, ip-sysctl.rst): after some ten thousand connections to one host the
 /// kernel would look for a free port among all of them. Where the file cannot be written it stays so.
-fn reuse_ports(settings: BorrowedFd<'_>) {
+fn reuse_ports() {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    if let Ok(file) = rustix::fs::openat(settings, c"net/ipv4/tcp_tw_reuse", flags, Mode::empty()) {
+    if let Ok(file) = rustix::fs::open(c"/proc/sys/net/ipv4/tcp_tw_reuse", flags, Mode::empty()) {
         let _ = rustix::io::write(&file, b"1");
     }
 }

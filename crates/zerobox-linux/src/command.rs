@@ -12,7 +12,7 @@ use crate::prepare::{Network, Prepared};
 use crate::sys;
 use rustix::io::Errno;
 use rustix::process::Resource;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// What the command's process tells init: that it is about to execute, with the number of the listener.
 pub(crate) const READY: u8 = 0xff;
@@ -25,12 +25,13 @@ pub(crate) const EXECUTE: u8 = 1;
 /// Never returns: the process becomes the command, or reports why it could not and ends.
 pub(crate) fn become_command(
     prepared: &Prepared,
+    has_6: bool,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> ! {
-    let failure = match confine(prepared, ruleset, control, go, report) {
+    let failure = match confine(prepared, has_6, ruleset, control, go, report) {
         Ok(()) => execute(prepared),
         Err(failure) => failure,
     };
@@ -53,12 +54,13 @@ pub(crate) fn become_unconfined(prepared: &Prepared, report: BorrowedFd<'_>) -> 
 
 fn confine(
     prepared: &Prepared,
+    has_6: bool,
     ruleset: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     go: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
-    capture(&prepared.network, control)?;
+    capture(&prepared.network, has_6, control)?;
     fence::allow_of_host(prepared, ruleset)?;
     bind(prepared)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(Failure::at(Stage::Privileges))?;
@@ -88,10 +90,10 @@ fn confine(
 }
 
 /// Lets the connections of the sandbox's network arrive at listeners of the supervisor's.
-fn capture(network: &Network, control: BorrowedFd<'_>) -> Result<(), Failure> {
-    let Network::Captured { capture, settings, strict, .. } = network else { return Ok(()) };
+fn capture(network: &Network, has_6: bool, control: BorrowedFd<'_>) -> Result<(), Failure> {
+    let Network::Captured { capture, strict, .. } = network else { return Ok(()) };
     let capture = || {
-        let listeners = capture.carry_out(settings.as_ref().map(AsFd::as_fd))?;
+        let listeners = capture.carry_out(has_6)?;
         if *strict && !listeners.complete {
             return Err(Errno::OPNOTSUPP);
         }

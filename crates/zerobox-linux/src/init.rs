@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use zerobox_policy::is_within;
 
 /// Never returns.
-pub(crate) fn run(prepared: &Prepared, control: &OwnedFd, inside: Option<OwnedFd>) -> ! {
-    let failure = match start(prepared, control, inside) {
+pub(crate) fn run(prepared: &Prepared, has_6: bool, control: &OwnedFd, inside: Option<OwnedFd>) -> ! {
+    let failure = match start(prepared, has_6, control, inside) {
         Ok(mut init) => init.watch(),
         Err(failure) => failure,
     };
@@ -67,6 +67,7 @@ enum Own {
 
 fn start<'a>(
     prepared: &'a Prepared,
+    has_6: bool,
     control: &'a OwnedFd,
     inside: Option<OwnedFd>,
 ) -> Result<Init<'a>, Failure> {
@@ -83,7 +84,7 @@ fn start<'a>(
     let command = match clone_command().map_err(Failure::at(Stage::Init))? {
         Cloned::Child => {
             let (ruleset, go, report) = (ruleset.as_fd(), await_go.as_fd(), tell.as_fd());
-            command::become_command(prepared, ruleset, control.as_fd(), go, report)
+            command::become_command(prepared, has_6, ruleset, control.as_fd(), go, report)
         }
         Cloned::Parent(command) => Pid::from_raw(command).ok_or(Failure::at(Stage::Init)(Errno::RANGE))?,
     };

@@ -38,7 +38,7 @@ pub use error::{PlanError, SpawnError};
 pub use facts::HostFacts;
 pub use later::Later;
 pub use message::{Observed, Subject};
-pub use namespaces::Namespaces;
+pub use namespaces::{Namespaces, NetworkKind};
 pub use plan::{
     Capture, Contents, Degradation, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource,
     ResourceLimit, Rights,

@@ -4,6 +4,7 @@
 //! process that shares the supervisor's memory makes it meanwhile: the maker. Once there is a plan, the maker clones init, as a
 //! child of the supervisor's and not of its own (CLONE_PARENT), and ends. Nothing of the command ever runs beside it.
 
+use crate::capture::Ground;
 use crate::error::SpawnError;
 use crate::handoff;
 use crate::prepare;
@@ -20,7 +21,18 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 #[derive(Debug)]
 pub struct Namespaces {
     maker: Result<Maker, Errno>,
-    own_network: bool,
+    kind: NetworkKind,
+}
+
+/// Which network they are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// That of the host.
+    Host,
+    /// A loopback interface of its own.
+    Loopback,
+    /// The same, and every address leads to it.
+    Captured,
 }
 
 /// The process that makes them.
@@ -34,7 +46,8 @@ struct Maker {
 /// What the supervisor and the maker tell each other.
 #[derive(Debug)]
 struct Orders {
-    own_network: bool,
+    kind: NetworkKind,
+    ground: Option<Ground>,
     supervisor: Pid,
     /// `WAIT`, `START` or `LEAVE`.
     word: AtomicU32,
@@ -44,20 +57,19 @@ struct Orders {
     number: AtomicI32,
     /// Of the step that failed; 0 if none did.
     errno: AtomicI32,
-    /// Whether only the loopback interface could not be set up.
+    /// Whether only the network could not be set up.
     network_failed: AtomicU32,
 }
 
 impl Namespaces {
-    /// Begins to make them, with a network of the sandbox's own if `own_network`. The caller must have one thread only. What
-    /// goes wrong is told by [`crate::spawn`].
-    pub fn begin(own_network: bool) -> Self {
-        Self { maker: Maker::new(own_network), own_network }
+    /// Begins to make them, with a network of this `kind`. The caller must have one thread only. What goes wrong is told by
+    /// [`crate::spawn`].
+    pub fn begin(kind: NetworkKind) -> Self {
+        Self { maker: Maker::new(kind), kind }
     }
 
-    /// Whether the sandbox gets a network of its own.
-    pub(crate) fn have_own_network(&self) -> bool {
-        self.own_network
+    pub(crate) fn kind(&self) -> NetworkKind {
+        self.kind
     }
 
     /// The process that clones init, for the control group that init shall be in.
@@ -65,8 +77,9 @@ impl Namespaces {
         self.maker.as_ref().ok().map(|maker| maker.process)
     }
 
-    /// Makes a process in them that does `task` with a copy of our memory: its number.
-    pub(crate) fn start(self, task: &dyn Fn() -> Infallible) -> Result<i32, SpawnError> {
+    /// Makes a process in them that does `task` with a copy of our memory: its number. The task is told whether the network's
+    /// addresses of IPv6 lead to it as well.
+    pub(crate) fn start(self, task: &dyn Fn(bool) -> Infallible) -> Result<i32, SpawnError> {
         let failed =
             |errno: Errno| SpawnError::Namespaces { source: errno.into(), nested: prepare::is_nested() };
         let maker = self.maker.as_ref().map_err(|errno| failed(*errno))?;
@@ -86,10 +99,11 @@ impl Namespaces {
 }
 
 impl Maker {
-    fn new(own_network: bool) -> Result<Self, Errno> {
+    fn new(kind: NetworkKind) -> Result<Self, Errno> {
         let stack = Stack::new()?;
         let orders = Box::new(Orders {
-            own_network,
+            kind,
+            ground: (kind == NetworkKind::Captured).then(Ground::new),
             supervisor: rustix::process::getpid(),
             word: AtomicU32::new(WAIT),
             init: Named::default(),
@@ -143,23 +157,27 @@ fn make(orders: &Orders) {
         return;
     }
     // From here on the supervisor waits for the end of this process.
-    match made.and_then(|()| sys::clone(libc::CLONE_PARENT | OF_INIT)) {
-        Ok(Cloned::Child) => orders.init.call(),
-        Ok(Cloned::Parent(number)) => orders.number.store(number, Ordering::Release),
+    match made.and_then(|has_6| Ok((sys::clone(libc::CLONE_PARENT | OF_INIT)?, has_6))) {
+        Ok((Cloned::Child, has_6)) => orders.init.call(has_6),
+        Ok((Cloned::Parent(number), _)) => orders.number.store(number, Ordering::Release),
         Err(errno) => orders.errno.store(errno.raw_os_error(), Ordering::Release),
     }
 }
 
-fn make_namespaces(orders: &Orders) -> Result<(), Errno> {
-    if !orders.own_network {
-        return sys::unshare_beside(UnshareFlags::NEWIPC);
+/// Whether the network's addresses of IPv6 lead to it as well.
+fn make_namespaces(orders: &Orders) -> Result<bool, Errno> {
+    if orders.kind == NetworkKind::Host {
+        return sys::unshare_beside(UnshareFlags::NEWIPC).map(|()| false);
     }
     sys::unshare_beside(UnshareFlags::NEWIPC | UnshareFlags::NEWNET)?;
-    // A network namespace has nothing in it but a loopback interface of its own, which is down.
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    socket.and_then(|socket| sys::loopback_up(socket.as_fd())).inspect_err(|_| {
-        orders.network_failed.store(1, Ordering::Release);
-    })
+    let set_up = || {
+        // A network namespace has nothing in it but a loopback interface of its own, which is down.
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+        sys::loopback_up(socket.as_fd())?;
+        orders.ground.as_ref().map_or(Ok(false), Ground::lay)
+    };
+    set_up().inspect_err(|_| orders.network_failed.store(1, Ordering::Release))
 }
 
 const WAIT: u32 = 0;

@@ -2,6 +2,7 @@
 
 use crate::capture;
 use crate::error::SpawnError;
+use crate::namespaces::NetworkKind;
 use crate::plan::{Contents, LandlockRule, LimitPlan, Mount, NetworkPlan, Plan, Resource};
 use crate::seccomp;
 use crate::signals::Inherited;
@@ -54,18 +55,26 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) enum Network {
     Loopback,
-    Captured { capture: capture::Prepared, settings: Option<OwnedFd>, strict: bool, reaches_inside: bool },
+    Captured { capture: capture::Prepared, strict: bool, reaches_inside: bool },
     Host,
 }
 
 impl Network {
+    /// What has to be begun for it.
+    pub(crate) fn kind(&self) -> NetworkKind {
+        match self {
+            Self::Loopback => NetworkKind::Loopback,
+            Self::Captured { .. } => NetworkKind::Captured,
+            Self::Host => NetworkKind::Host,
+        }
+    }
+
     fn new(plan: Option<&Plan>) -> Self {
         match plan.map(|plan| &plan.network) {
             None | Some(NetworkPlan::Host) => Self::Host,
             Some(NetworkPlan::Loopback) => Self::Loopback,
             Some(NetworkPlan::Captured(plan)) => Self::Captured {
                 capture: capture::Prepared::new(plan),
-                settings: rustix::fs::open(c"/proc/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
                 strict: plan.strict,
                 reaches_inside: plan.reaches_inside,
             },

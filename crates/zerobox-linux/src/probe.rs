@@ -218,7 +218,8 @@ fn capture_connections() -> Tried {
         strict: false,
     };
     let prepared = capture::Prepared::new(&capture);
-    at("make every address local and listen", prepared.carry_out(None).map(drop))?;
+    let has_6 = at("make every address local", capture::Ground::new().lay())?;
+    at("listen for every address", prepared.carry_out(has_6).map(drop))?;
     at("hand connections over (nf_tables, tproxy)", prepared.hand_over())
 }
 

@@ -179,9 +179,9 @@ fn spawn_confined(
         }
         _ => (None, None),
     };
-    let own_network = !matches!(prepared.network, Network::Host);
-    let namespaces = namespaces.filter(|begun| begun.have_own_network() == own_network);
-    let namespaces = namespaces.unwrap_or_else(|| Namespaces::begin(own_network));
+    let kind = prepared.network.kind();
+    let namespaces = namespaces.filter(|begun| begun.kind() == kind);
+    let namespaces = namespaces.unwrap_or_else(|| Namespaces::begin(kind));
     if let (Some(group), Some(maker)) = (&cgroup, namespaces.maker()) {
         // A child is born into its parent's group.
         group
@@ -189,9 +189,9 @@ fn spawn_confined(
             .map_err(|source| SpawnError::Step { step: "enter the control group".to_owned(), source })?;
     }
     let (ours, answer) = (Cell::new(Some((control, ask))), Cell::new(answer));
-    let process = namespaces.start(&|| {
+    let process = namespaces.start(&|has_6| {
         drop(ours.take());
-        init::run(&prepared, &inside, answer.take())
+        init::run(&prepared, has_6, &inside, answer.take())
     })?;
     let Some((control, ask)) = ours.take() else { return Err(SpawnError::Vanished) };
     let connections = Connections { inside: ask, ..Connections::default() };

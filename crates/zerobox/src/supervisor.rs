@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use zerobox_linux::{
-    Degradation, Ending, Happening, HostFacts, Namespaces, Plan, Prepared, Running, Signals, SpawnError,
-    Usage,
+    Degradation, Ending, Happening, HostFacts, Namespaces, NetworkKind, Plan, Prepared, Running, Signals,
+    SpawnError, Usage,
 };
 use zerobox_policy::{Confinement, Event, Policy, Request, Resolved, Surroundings};
 use zerobox_proxy::Authority;
@@ -53,8 +53,16 @@ pub fn run(request: &Request) -> Result<Report, Error> {
 /// without a sandbox. A run takes it over with [`Session::starting_in`].
 pub fn begin(request: &Request) -> Option<Namespaces> {
     zerobox_linux::heed_children();
+    let Request { allow_net, allow_net_from, publish, allow_http, secret_hosts, .. } = request;
+    let names_hosts = !allow_net.is_empty() || !allow_net_from.is_empty() || !secret_hosts.is_empty();
+    // A plan that turns out to want another one makes it anew.
+    let network = match request.net_host {
+        true => NetworkKind::Host,
+        false if names_hosts || !publish.is_empty() || !allow_http.is_empty() => NetworkKind::Captured,
+        false => NetworkKind::Loopback,
+    };
     let is_confined = !request.allow_all && !request.no_sandbox;
-    is_confined.then(|| Namespaces::begin(!request.net_host))
+    is_confined.then(|| Namespaces::begin(network))
 }
 
 impl Session {

@@ -77,17 +77,17 @@ pub(crate) struct Named(AtomicPtr<c_void>);
 
 impl Named {
     /// The caller keeps `function` until the other process has ended.
-    pub(crate) fn name(&self, function: &&dyn Fn() -> Infallible) {
+    pub(crate) fn name(&self, function: &&dyn Fn(bool) -> Infallible) {
         self.0.store(std::ptr::from_ref(function).cast_mut().cast(), Ordering::Release);
     }
 
-    /// Calls it, if it was named.
-    pub(crate) fn call(&self) {
-        let function = self.0.load(Ordering::Acquire).cast::<&dyn Fn() -> Infallible>();
+    /// Calls it with `found`, if it was named.
+    pub(crate) fn call(&self, found: bool) {
+        let function = self.0.load(Ordering::Acquire).cast::<&dyn Fn(bool) -> Infallible>();
         // SAFETY: it is null or the pointer that `name` was given, to something that lives as long as the caller waits for this
         // process, in memory that is shared with or copied from the caller's.
         if let Some(function) = unsafe { function.as_ref() } {
-            function();
+            function(found);
         }
     }
 }
