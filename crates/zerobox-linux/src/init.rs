@@ -252,6 +252,9 @@ impl Init<'_> {
                     mediator.serve(self.control.as_fd());
                 }
                 mediator.proceed(ready.connection);
+                if ready.deserted {
+                    mediator.desert();
+                }
             }
             if ready.inside {
                 self.give_socket();
@@ -303,6 +306,7 @@ impl Init<'_> {
             view: is_ready(2),
             inside: self.inside.is_some() && is_ready(3),
             listener: fds.get(listener).is_some_and(|fd| fd.revents().contains(PollFlags::IN)),
+            deserted: fds.get(listener).is_some_and(|fd| fd.revents().contains(PollFlags::HUP)),
             connection: fds.iter().skip(listener + 1).any(|fd| !fd.revents().is_empty()),
         })
     }
@@ -409,6 +413,7 @@ struct Ready {
     view: bool,
     inside: bool,
     listener: bool,
+    deserted: bool,
     connection: bool,
 }
 

@@ -37,6 +37,8 @@ use zerobox_policy::Observation;
 #[derive(Debug)]
 pub(crate) struct Mediator {
     listener: OwnedFd,
+    /// Whether no process has the filter any more, for good: the listener would wake who looks at it without an end.
+    is_deserted: bool,
     /// What the filter does, which hands calls over for several reasons.
     rules: Vec<Entry>,
     observer: Option<Observer>,
@@ -76,6 +78,7 @@ impl Mediator {
         let own_network = !matches!(network, Network::Host);
         Self {
             listener,
+            is_deserted: false,
             rules: prepared.plan.as_ref().map(|plan| plan.syscalls.clone()).unwrap_or_default(),
             observer,
             known: Known::new(granted, own_network),
@@ -88,10 +91,19 @@ impl Mediator {
 
     /// The descriptors to wait for.
     pub(crate) fn poll_fds(&self) -> Vec<PollFd<'_>> {
+        if self.is_deserted {
+            return Vec::new();
+        }
         let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
         let shaking_hands = self.waiting.iter().filter(|waiting| waiting.shakes_hands);
         fds.extend(shaking_hands.map(|waiting| PollFd::new(&waiting.socket, PollFlags::OUT)));
         fds
+    }
+
+    /// Call it when the listener hangs up, which it does a moment before the last process is dead.
+    pub(crate) fn desert(&mut self) {
+        self.is_deserted = true;
+        self.waiting.clear();
     }
 
     /// How long to wait at most.

@@ -1,6 +1,8 @@
 //! What is mounted where, by proc_pid_mountinfo(5).
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -15,7 +17,10 @@ pub(crate) struct MountPoint {
 
 /// The mounts of this process; of those at one place the last is on top. None where `/proc` is not there.
 pub(crate) fn mount_points() -> Vec<MountPoint> {
-    parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+    // The file does not tell its size, and the kernel goes through the mounts anew for each read.
+    let mut text = Vec::with_capacity(ENOUGH);
+    let read = File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text));
+    read.map(|_| parse(&text)).unwrap_or_default()
 }
 
 /// The fifth field is the mount point, and the type follows a dash.
@@ -41,6 +46,9 @@ fn unescaped(field: &[u8]) -> OsString {
     }
     OsString::from_vec(bytes)
 }
+
+/// For some hundred mounts.
+const ENOUGH: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
