@@ -56,6 +56,14 @@ pub struct Degradation {
 }
 
 impl Plan {
+    /// Whether [`Plan::compile`] finds on this machine what it needs. It looks at nothing else and takes no time.
+    ///
+    /// # Errors
+    /// Those of `compile`.
+    pub fn check(policy: &Policy, facts: &HostFacts) -> Result<(), PlanError> {
+        Means::find(policy, facts).map(drop)
+    }
+
     /// Compiles `policy` for the machine of `facts`. Each of `files` is shown at its path with the text that it has here.
     ///
     /// # Errors
@@ -65,6 +73,40 @@ impl Plan {
         facts: &HostFacts,
         files: &[(PathBuf, Contents)],
     ) -> Result<Self, PlanError> {
+        let Means { landlock_abi, limits, degradations } = Means::find(policy, facts)?;
+        let view = mounts::View::new(policy, facts);
+        let network = NetworkPlan::compile(policy, files);
+        let filter = Options {
+            mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
+            fix_affinity: limits.affinity.is_some(),
+            spare_group: landlock_abi < fence::SCOPED_ABI,
+            observation: policy.observation,
+        };
+        let mounts = view.mounts(policy, facts, &network);
+        let mounts = if policy.throw_away { layers::over_writable(mounts) } else { mounts };
+        Ok(Self {
+            landlock: fence::rules(policy, &view, &mounts, &network, landlock_abi),
+            mounts,
+            landlock_abi,
+            syscalls: seccomp::entries(filter),
+            filter,
+            limits,
+            network,
+            sockets: policy.sockets.iter().map(|socket| socket.path.clone()).collect(),
+            degradations,
+        })
+    }
+}
+
+/// What this machine holds a policy with.
+struct Means {
+    landlock_abi: u32,
+    limits: LimitPlan,
+    degradations: Vec<Degradation>,
+}
+
+impl Means {
+    fn find(policy: &Policy, facts: &HostFacts) -> Result<Self, PlanError> {
         let landlock_abi =
             facts.landlock_abi.filter(|abi| *abi >= fence::OLDEST_ABI).ok_or(PlanError::NoLandlock)?;
         let mut degradations = Vec::new();
@@ -76,30 +118,9 @@ impl Plan {
             });
         }
         let limits = LimitPlan::compile(policy, facts, &mut degradations)?;
-        let view = mounts::View::new(policy, facts);
-        let network = NetworkPlan::compile(policy, files);
-        let filter = Options {
-            mediate_sockets: landlock_abi < SOCKET_ABI || facts.inherits_network,
-            fix_affinity: limits.affinity.is_some(),
-            spare_group: landlock_abi < fence::SCOPED_ABI,
-            observation: policy.observation,
-        };
-        let mounts = view.mounts(policy, facts, &network);
-        let mounts = if policy.throw_away { layers::over_writable(mounts) } else { mounts };
-        let plan = Self {
-            landlock: fence::rules(policy, &view, &mounts, &network, landlock_abi),
-            mounts,
-            landlock_abi,
-            syscalls: seccomp::entries(filter),
-            filter,
-            limits,
-            network,
-            sockets: policy.sockets.iter().map(|socket| socket.path.clone()).collect(),
-            degradations,
-        };
-        match plan.degradations.first().filter(|_| policy.strict) {
+        match degradations.first().filter(|_| policy.strict) {
             Some(degradation) => Err(PlanError::Degraded(degradation.clone())),
-            None => Ok(plan),
+            None => Ok(Self { landlock_abi, limits, degradations }),
         }
     }
 }

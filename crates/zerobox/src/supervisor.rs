@@ -107,8 +107,9 @@ impl Session {
             given,
             namespaces: None,
         };
-        if !shows {
-            session.plan()?;
+        match &session.facts {
+            Some(facts) if shows => Plan::check(&session.policy, facts)?,
+            _ => _ = session.plan()?,
         }
         Ok(session)
     }

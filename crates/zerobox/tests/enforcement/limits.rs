@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const CASES: &[Case] = cases![
     User: a_fork_bomb_is_stopped, processes_outside_do_not_count, a_fork_bomb_of_orphans_is_stopped;
     Root: a_fork_bomb_of_root_is_stopped_or_refused;
-    Everyone: memory_is_seen_wherever_it_is, memory_that_is_shared_counts_once, a_watch_that_cannot_see_ends_the_run, a_memory_bomb_is_stopped, a_memory_bomb_of_many_is_stopped_in_strict_mode, processor_time_is_held_or_told,
+    Everyone: memory_is_seen_wherever_it_is, memory_that_is_shared_counts_once, a_watch_that_cannot_see_ends_the_run, a_memory_bomb_is_stopped, a_memory_bomb_of_many_is_stopped_in_strict_mode, no_secret_is_read_for_what_cannot_be_held, processor_time_is_held_or_told,
         the_time_limit_ends_everything, the_time_limit_ends_what_ignores_signals, a_command_in_time_is_not_touched,
         large_files_are_refused, many_descriptors_are_refused, scratch_is_bounded, scratch_is_bounded_as_a_whole,
         scratch_is_bounded_in_names, limits_cannot_be_raised;
@@ -75,6 +75,17 @@ fn a_memory_bomb_of_many_is_stopped_in_strict_mode(f: &Fixture) -> Verdict {
         outcome.assert_refused(125, &[]);
     }
     f.outside(&attempt).assert_stdout("ok\n");
+    Ok(())
+}
+
+/// A value is not fetched for a run that this machine cannot hold.
+fn no_secret_is_read_for_what_cannot_be_held(f: &Fixture) -> Verdict {
+    let flags =
+        ["--cpus=0.25", "--strict-sandbox", "--secret=K=cmd:touch fetched; echo v", "--secret-host=K=a.test"];
+    let outcome = f.run(&flags, &["/bin/true"]);
+    assert_eq!(f.exists("project/fetched"), outcome.code == Some(0), "\n{outcome}");
+    f.run(&flags[2..], &["/bin/true"]).assert_code(0);
+    assert!(f.exists("project/fetched"));
     Ok(())
 }
 
