@@ -80,8 +80,12 @@ fn a_memory_bomb_of_many_is_stopped_in_strict_mode(f: &Fixture) -> Verdict {
 
 /// A value is not fetched for a run that this machine cannot hold.
 fn no_secret_is_read_for_what_cannot_be_held(f: &Fixture) -> Verdict {
-    let flags =
-        ["--cpus=0.25", "--strict-sandbox", "--secret=K=cmd:touch fetched; echo v", "--secret-host=K=a.test"];
+    let flags = [
+        "--cpus=0.25",
+        "--strict-sandbox",
+        "--secret=K=cmd:touch fetched; echo a-value",
+        "--secret-host=K=a.test",
+    ];
     let outcome = f.run(&flags, &["/bin/true"]);
     assert_eq!(f.exists("project/fetched"), outcome.code == Some(0), "\n{outcome}");
     f.run(&flags[2..], &["/bin/true"]).assert_code(0);
