@@ -81,10 +81,13 @@ impl SpawnError {
             Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
                 "the limit of processes is reached: raise it, `ulimit -u` or `pids.max`, or end some".to_owned()
             }
-            Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::EINVAL) => {
+            Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::ESRCH) => {
                 "what it starts gets into another pid namespace than its own: use `unshare --fork`, or `nsenter` without \
                  `--no-fork`"
                     .to_owned()
+            }
+            Self::Namespaces { source, .. } if source.raw_os_error() == Some(libc::EINVAL) => {
+                "a kernel with user namespaces (`CONFIG_USER_NS`)".to_owned()
             }
             Self::Namespaces { .. } => {
                 "unprivileged user namespaces are off: `sysctl kernel.unprivileged_userns_clone=1` (Debian), an AppArmor \

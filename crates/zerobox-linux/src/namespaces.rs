@@ -146,7 +146,7 @@ fn make(orders: &Orders) {
         // It has died.
         Some(_) => return,
         // It is in another pid namespace, where init has another number than here.
-        None => return orders.errno.store(libc::EINVAL, Ordering::Release),
+        None => return orders.errno.store(libc::ESRCH, Ordering::Release),
     }
     let made = make_namespaces(orders);
     handoff::look_until(|| orders.word.load(Ordering::Acquire) != WAIT);

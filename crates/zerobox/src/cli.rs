@@ -102,14 +102,14 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     let observation = flags.observation(std::io::stderr().is_terminal());
     let request = Request { observation, ..flags.policy.into_request(flags.command, &masked) };
     zerobox_linux::check_kept(&request.keep_fds)?;
-    let namespaces = if dry_run.is_none() && !would_deny { zerobox::begin(&request) } else { None };
     let session = match events.filter(|_| dry_run.is_none()) {
         sink if would_deny => {
             say("NOTHING IS HELD in this run (`--would-deny`)");
             Session::rehearsing(&request, sink.as_ref())?
         }
         Some(sink) => Session::recorded(request, &sink)?,
-        None => Session::new(&request)?,
+        None if dry_run.is_some() => Session::new(&request)?,
+        None => Session::to_run(&request)?,
     };
     // Before the run no value is left but where it is wiped in clones.
     drop(masked);
@@ -129,7 +129,7 @@ fn run(flags: Flags, masked: Arguments) -> Result<i32, Error> {
     }
     let tell = if would_deny { tell_rehearsed } else { tell };
     let session = if verbose { session.telling(tell) } else { session };
-    let report = session.starting_in(namespaces).run_at_last()?;
+    let report = session.run_at_last()?;
     if debug {
         report.secret_lines().iter().for_each(|line| say(line));
     }

@@ -44,7 +44,7 @@ pub use error::Error;
 pub use events::{Denial, EventSink, Failed, Live, SecretUse};
 pub use host::Host;
 pub use report::{Outcome, Report};
-pub use supervisor::{Session, begin, run};
+pub use supervisor::{Session, run};
 pub use trusted::{Entry as TrustEntry, TrustStore, Trusted};
 pub use why::{Answer, Change, How, Rule, Why};
 pub use zerobox_linux::{Degradation, Plan};

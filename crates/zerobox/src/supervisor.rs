@@ -45,24 +45,7 @@ pub struct Session {
 /// # Errors
 /// Whenever the command was not run.
 pub fn run(request: &Request) -> Result<Report, Error> {
-    let namespaces = begin(request);
-    Session::new(request)?.starting_in(namespaces).run()
-}
-
-/// Begins to make what a run of `request` needs of the kernel in any case, beside finding out what that is. `None` for one
-/// without a sandbox. A run takes it over with [`Session::starting_in`].
-pub fn begin(request: &Request) -> Option<Namespaces> {
-    zerobox_linux::heed_children();
-    let Request { allow_net, allow_net_from, publish, allow_http, secret_hosts, .. } = request;
-    let names_hosts = !allow_net.is_empty() || !allow_net_from.is_empty() || !secret_hosts.is_empty();
-    // A plan that turns out to want another one makes it anew.
-    let network = match request.net_host {
-        true => NetworkKind::Host,
-        false if names_hosts || !publish.is_empty() || !allow_http.is_empty() => NetworkKind::Captured,
-        false => NetworkKind::Loopback,
-    };
-    let is_confined = !request.allow_all && !request.no_sandbox;
-    is_confined.then(|| Namespaces::begin(network))
+    Session::to_run(request)?.run()
 }
 
 impl Session {
@@ -74,9 +57,25 @@ impl Session {
         Self::of(Host::look()?, request)
     }
 
+    /// The same for a run that follows: what it needs of the kernel is made meanwhile.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn to_run(request: &Request) -> Result<Self, Error> {
+        zerobox_linux::heed_children();
+        let host = Host::look()?;
+        let layered = profiles::layer(request, &host)?;
+        let namespaces = begin(&layered.request);
+        Ok(Self { namespaces, ..Self::layered(host, layered)? })
+    }
+
     /// The same in surroundings that were looked at before.
     pub(crate) fn of(host: Host, request: &Request) -> Result<Self, Error> {
-        let Layered { request, notes } = profiles::layer(request, &host)?;
+        let layered = profiles::layer(request, &host)?;
+        Self::layered(host, layered)
+    }
+
+    fn layered(host: Host, Layered { request, notes }: Layered) -> Result<Self, Error> {
         let mut policy = Policy::resolve(&request, &host.surroundings())?;
         policy.notes.extend(notes);
         Self::planned(host, policy, &request)
@@ -140,13 +139,7 @@ impl Session {
     pub fn recorded(mut request: Request, sink: &EventSink) -> Result<Self, Error> {
         let record = sink.open()?;
         request.records.extend(record.path.clone().map(PathBuf::into_os_string));
-        Ok(Self { record: Some(record), ..Self::new(&request)? })
-    }
-
-    /// Starts in `namespaces`, from [`begin`], if they are what the plan turned out to want.
-    #[must_use]
-    pub fn starting_in(self, namespaces: Option<Namespaces>) -> Self {
-        Self { namespaces, ..self }
+        Ok(Self { record: Some(record), ..Self::to_run(&request)? })
     }
 
     /// Calls `live` for each thing that is denied, as soon as it is known: from any thread, and while others wait.
@@ -395,6 +388,20 @@ impl Run {
         };
         *self.outcome.insert(outcome)
     }
+}
+
+/// Begins to make what a run of `request` needs of the kernel in any case; `None` for one without a sandbox.
+fn begin(request: &Request) -> Option<Namespaces> {
+    let Request { allow_net, allow_net_from, publish, allow_http, secret_hosts, .. } = request;
+    let names_hosts = !allow_net.is_empty() || !allow_net_from.is_empty() || !secret_hosts.is_empty();
+    // A plan that turns out to want another one makes it anew.
+    let network = match request.net_host {
+        true => NetworkKind::Host,
+        false if names_hosts || !publish.is_empty() || !allow_http.is_empty() => NetworkKind::Captured,
+        false => NetworkKind::Loopback,
+    };
+    let is_confined = !request.allow_all && !request.no_sandbox;
+    is_confined.then(|| Namespaces::begin(network))
 }
 
 /// The first event of a run.
