@@ -147,8 +147,9 @@ impl RealFiles {
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut entries = RawDir::new(opened, &mut buffer);
         let mut names = Names::default();
-        // As a directory stream: what cannot be read further ends there.
-        while let Some(Ok(entry)) = entries.next() {
+        while let Some(entry) = entries.next() {
+            // Half a listing would hide names that are there.
+            let entry = entry.ok()?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
