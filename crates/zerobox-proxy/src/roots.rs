@@ -4,14 +4,13 @@
 //! takes a fifth of the time, and the folder only when nobody in the file vouches for a server. Where `SSL_CERT_FILE` or
 //! `SSL_CERT_DIR` is set they take the place of both.
 
-use crate::bundle::for_each_certificate;
 use crate::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_native_certs::load_native_certs;
+use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -38,15 +37,13 @@ impl Roots {
             }
         }
         let file = file();
-        let mut roots = extra.clone();
         // What of them cannot be read is missed when it is needed, and the server is refused.
-        match &file {
-            Some(file) => {
-                let bundle = std::fs::read(file).unwrap_or_default();
-                for_each_certificate(&bundle, |one| _ = roots.add(CertificateDer::from(one)));
-            }
-            None => _ = roots.add_parsable_certificates(load_native_certs().certs),
-        }
+        let certificates = match &file {
+            Some(file) => load_certs_from_paths(Some(file), None).certs,
+            None => load_native_certs().certs,
+        };
+        let mut roots = extra.clone();
+        roots.add_parsable_certificates(certificates);
         let first = verifier(roots).ok_or("there are no certificates that this machine believes")?;
         Ok(Self { first, extra, all: file.map(|_| OnceLock::new()) })
     }
