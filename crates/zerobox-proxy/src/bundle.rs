@@ -1,5 +1,5 @@
-//! A bundle of certificates in PEM (RFC 7468), read when a run begins or its first server is met, so in as little time as
-//! can be: every byte is looked at a few times only, and decoded in a fraction of the time of what does it for keys, where
+//! A bundle of certificates in PEM (RFC 7468), read for the command's own store when a run begins, so in as little time as can
+//! be; whom zerobox itself believes is read by rustls. Every byte is looked at a few times only, and decoded in a fraction of the time of what does it for keys, where
 //! the time must tell nothing.
 
 use base64::Engine;
