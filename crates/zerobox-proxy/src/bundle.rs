@@ -1,6 +1,6 @@
 //! A bundle of certificates in PEM (RFC 7468), read for the command's own store when a run begins, so in as little time as can
-//! be; whom zerobox itself believes is read by rustls. Every byte is looked at a few times only, and decoded in a fraction of the time of what does it for keys, where
-//! the time must tell nothing.
+//! be; whom zerobox itself believes is read by rustls. Every byte is looked at a few times only, and decoded in a fraction of
+//! the time of what does it for keys, where the time must tell nothing.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
